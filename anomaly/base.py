@@ -1,0 +1,169 @@
+"""Contracts that every room keeps.
+
+In: nothing but numpy and scikit-learn's manners.
+Out: `Detector`, `EventDetector`, `ScoreCalibrator`, `ScoreCombiner`, and the two plain records they exchange,
+`FeatureMatrix` and `Statistics`.
+
+Every fitted object is its constructor's keyword arguments plus the attributes that end in ``_``: that, and
+nothing else, is what an artifact keeps. Higher is more anomalous, everywhere.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from anomaly.errors import NotFittedError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.sequences.store import SequenceStore
+
+Tail = Literal["upper", "both"]
+
+
+@dataclass(frozen=True)
+class FeatureMatrix:
+    """Rows of named float32 features.
+
+    Attributes
+    ----------
+    values : (n, k) float32
+        NaN where a feature does not exist.
+    names : k names, unique
+    keys : (n,) uint64, optional
+        Digest of each row's content; equal keys mean the same row. Neighbour detectors leave a row's own copy in the
+        reference set out by it.
+    """
+
+    values: NDArray[np.float32]
+    names: tuple[str, ...]
+    keys: NDArray[np.uint64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Raw statistics of the scored items: one column is one candidate member of the ensemble.
+
+    Attributes
+    ----------
+    values : (n, m) float64, finite
+    names : m names, unique; "" stands for the detector itself
+    tails : m of "upper" (large is odd) or "both" (large and small are odd)
+    """
+
+    values: NDArray[np.float64]
+    names: tuple[str, ...]
+    tails: tuple[Tail, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not self.tails:
+            object.__setattr__(self, "tails", ("upper",) * len(self.names))
+
+
+class Detector(BaseEstimator, ABC):  # type: ignore[misc]
+    """Score items; scikit-learn's manners, PyOD's names.
+
+    Attributes
+    ----------
+    decision_scores_ : (n,) float64
+        Scores of the rows given to `fit`, as `decision_function` returns them for these rows.
+    threshold_ : float
+        Quantile ``1 - contamination`` of `decision_scores_`.
+    """
+
+    reads: ClassVar[Literal["sequences", "features"]] = "features"
+    """What `X` is: a `SequenceStore`, or a `FeatureMatrix`."""
+
+    uses_labels: ClassVar[bool] = False
+
+    decision_scores_: NDArray[np.float64]
+    threshold_: float
+
+    @abstractmethod
+    def fit(self, X: Any, y: NDArray[np.int64] | None = None) -> Self:
+        """Learn what is usual; `y` in {1, 0, -1}, -1 unknown, is ignored where `uses_labels` is False."""
+
+    @abstractmethod
+    def decision_function(self, X: Any) -> NDArray[np.float64]:
+        """Return (n,) float64 finite scores, higher is more anomalous."""
+
+    def statistics(self, X: Any) -> Statistics:
+        """Return every statistic of the items; one column, the score itself, unless a detector offers more."""
+        return Statistics(self.decision_function(X)[:, None], ("",))
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return 1 where the score exceeds `threshold_`, else 0."""
+        self._check_fitted()
+        return (self.decision_function(X) > self.threshold_).astype(np.int64)
+
+    def _set_scores(self, X: Any) -> Self:
+        """Keep the scores of the fitted rows and the threshold that follows from `contamination`."""
+        self.decision_scores_ = self.decision_function(X)
+        contamination = getattr(self, "contamination", 0.01)
+        self.threshold_ = float(np.quantile(self.decision_scores_, 1 - contamination))
+        return self
+
+    def _check_fitted(self) -> None:
+        if not any(name.endswith("_") and not name.startswith("_") for name in vars(self)):
+            raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
+
+
+class EventDetector(Detector):
+    """A detector that also scores single events."""
+
+    reads = "sequences"
+
+    @abstractmethod
+    def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
+        """Return (T, F) evidence per event and field, in the order of `field_names`."""
+
+    @property
+    @abstractmethod
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the F columns of `score_fields`."""
+
+    def score_events(self, X: SequenceStore) -> NDArray[np.float64]:
+        """Return (T,) evidence per event: the sum over its fields."""
+        return self.score_fields(X).sum(axis=1, dtype=np.float64)
+
+    def event_statistics(self, X: SequenceStore) -> Statistics:
+        """Return the statistics of every event, for runs in which the event is the item."""
+        return Statistics(self.score_events(X)[:, None], ("",))
+
+
+class ScoreCalibrator(BaseEstimator, ABC):  # type: ignore[misc]
+    """Raw statistics to p-values."""
+
+    @abstractmethod
+    def fit(self, statistics: Statistics, lengths: NDArray[np.int64]) -> Self:
+        """Learn the null distribution from held-out items; `lengths` (n,) names each item's bucket."""
+
+    @abstractmethod
+    def p_values(self, statistics: Statistics, lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return (n, m) p-values in (0, 1]; small is anomalous."""
+
+
+class ScoreCombiner(BaseEstimator, ABC):  # type: ignore[misc]
+    """Many p-values to one evidence."""
+
+    @abstractmethod
+    def fit(
+        self,
+        P_nm: NDArray[np.float64],
+        P_corrupted: NDArray[np.float64] | None = None,
+        kinds: NDArray[np.int64] | None = None,
+    ) -> Self:
+        """Learn weights from held-out p-values and, where given, from those of corrupted items and their kinds."""
+
+    @abstractmethod
+    def combine(self, P_nm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n,) evidence, higher is more anomalous."""

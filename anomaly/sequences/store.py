@@ -1,0 +1,264 @@
+"""Ragged sequences as flat columns and offsets, in memory or mapped from disk.
+
+Shapes: T events, N sequences, F fields, G numeric fields.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import polars as pl
+
+from anomaly.errors import ArtifactError, DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+PAD, UNKNOWN, RARE, FIRST_VALUE = 0, 1, 2, 3
+"""Codes of every field: padding, a value never seen in `fit`, a value seen too rarely, then the values."""
+
+FieldKind = Literal["categorical", "numeric", "clock"]
+
+_FLAT = ("codes", "values", "delta", "time", "row")
+_RAGGED = ("offsets", "entity", "context")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One coded column of an event.
+
+    Attributes
+    ----------
+    name : the column it came from, or the clock field's name ("hour", "weekday")
+    kind : "categorical" codes are values, "numeric" codes are ordered quantile bins, "clock" codes are hours or days
+    size : number of codes, the three reserved ones included
+    """
+
+    name: str
+    kind: FieldKind
+    size: int
+
+
+@dataclass(frozen=True)
+class SequenceStore:
+    """Sequences of encoded events.
+
+    Attributes
+    ----------
+    fields : the F coded columns
+    codes : (T, F) uint16 or int32
+    value_names : names of the G columns of `values`
+    values : (T, G) float32, scaled, 0 where missing
+    delta : (T,) float32, seconds since the previous event of the sequence; 0 at its start; NaN where there is no time
+    time : (T,) int64, microseconds since 1970 UTC (since the column's zero if it is no date); 0 where there is no time
+    row : (T,) int64, the event's row in its source, from 0
+    offsets : (N + 1,) int64, sequence n holds events ``offsets[n]:offsets[n + 1]``
+    entity : (N,) int32, code of the entity; 0 is an entity that was not in `fit`, or no entity
+    context : (N,) int64, leading events of the sequence that are its past: read, never reported
+    sequence_ids, entity_ids : N ids, the columns' own type and values
+    event_ids : T ids, or None where no id column is stated
+    n_entities : number of entity codes, the unknown one included
+    closed : whether the end of a sequence means something
+    has_time : whether `delta` and `time` mean something
+    """
+
+    fields: tuple[Field, ...]
+    codes: NDArray[Any]
+    value_names: tuple[str, ...]
+    values: NDArray[np.float32]
+    delta: NDArray[np.float32]
+    time: NDArray[np.int64]
+    row: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    entity: NDArray[np.int32]
+    context: NDArray[np.int64]
+    sequence_ids: pl.Series
+    entity_ids: pl.Series
+    event_ids: pl.Series | None = None
+    n_entities: int = 1
+    closed: bool = True
+    has_time: bool = True
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def n_events(self) -> int:
+        """Number of events, T."""
+        return int(self.offsets[-1] - self.offsets[0])
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(N,) events per sequence."""
+        return np.diff(self.offsets)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the F coded columns."""
+        return tuple(f.name for f in self.fields)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of codes of each field."""
+        return tuple(f.size for f in self.fields)
+
+    def sequence_of_event(self) -> NDArray[np.int64]:
+        """Return (T,) the place of each event's sequence."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def position(self) -> NDArray[np.int64]:
+        """Return (T,) the place of each event in its sequence, from 0."""
+        return np.arange(self.n_events) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def events_of(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the flat places of the events of some sequences, and the offsets these then have."""
+        lengths = self.lengths[indices]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(offsets[-1]) + np.repeat(self.offsets[indices] - offsets[:-1], lengths)
+        return places, offsets
+
+    def take(self, indices: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]) -> SequenceStore:
+        """Return a store of the named sequences, in that order, copied into memory."""
+        index = np.asarray(indices)
+        index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
+        places, offsets = self.events_of(index)
+        flat = {name: np.ascontiguousarray(getattr(self, name)[places]) for name in _FLAT}
+        return replace(
+            self,
+            **flat,
+            offsets=offsets,
+            entity=self.entity[index],
+            context=self.context[index],
+            sequence_ids=self.sequence_ids[index],
+            entity_ids=self.entity_ids[index],
+            event_ids=None if self.event_ids is None else self.event_ids[places],
+        )
+
+    def keys(self) -> NDArray[np.uint64]:
+        """Return (N,) a digest of each sequence's content: codes, values, gaps, entity and length."""
+        flat = np.zeros(self.n_events, np.uint64)
+        columns = [*self.codes.T, *self.values.view(np.uint32).T, np.nan_to_num(self.delta).view(np.uint32)]
+        for column in columns:
+            flat = _mix(flat ^ column.astype(np.uint64))
+        # Weighting by the position before summing keeps the order of events in the digest.
+        flat = _mix(flat ^ self.position().astype(np.uint64))
+        starts = np.minimum(self.offsets[:-1], max(self.n_events - 1, 0))
+        sums = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
+        sums = np.where(self.lengths > 0, sums, np.uint64(0))
+        return _mix(_mix(sums ^ self.lengths.astype(np.uint64)) ^ self.entity.astype(np.uint64))
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the store as a folder of npy and Arrow files; the folder must not hold a store."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (*_FLAT, *_RAGGED):
+            np.save(folder / f"{name}.npy", getattr(self, name))
+        self._save_ids(folder)
+        return folder
+
+    def _save_ids(self, folder: Path) -> None:
+        ids = pl.DataFrame({"sequence": self.sequence_ids, "entity": self.entity_ids})
+        ids.write_ipc(folder / "ids.arrow")
+        if self.event_ids is not None:
+            self.event_ids.to_frame("id").write_ipc(folder / "event_ids.arrow")
+        meta = {
+            "fields": [asdict(f) for f in self.fields],
+            "value_names": self.value_names,
+            "n_entities": self.n_entities,
+            "closed": self.closed,
+            "has_time": self.has_time,
+            "extra": self.extra,
+        }
+        (folder / "store.json").write_text(json.dumps(meta, indent=1))
+
+    @classmethod
+    def open(cls, folder: Path | str) -> Self:
+        """Map a saved store; nothing is read until it is used.
+
+        Raises
+        ------
+        ArtifactError
+            If the folder holds no complete store.
+        """
+        folder = Path(folder)
+        try:
+            meta = json.loads((folder / "store.json").read_text())
+            ids = pl.read_ipc(folder / "ids.arrow", memory_map=False)
+            arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in (*_FLAT, *_RAGGED)}
+        except (OSError, ValueError) as error:
+            raise ArtifactError(f"{folder}: no complete sequence store ({error})") from error
+        events = folder / "event_ids.arrow"
+        return cls(
+            fields=tuple(Field(**f) for f in meta["fields"]),
+            value_names=tuple(meta["value_names"]),
+            sequence_ids=ids["sequence"],
+            entity_ids=ids["entity"],
+            event_ids=pl.read_ipc(events, memory_map=False)["id"] if events.exists() else None,
+            n_entities=meta["n_entities"],
+            closed=meta["closed"],
+            has_time=meta["has_time"],
+            extra=meta["extra"],
+            **arrays,
+        )
+
+    @classmethod
+    def from_codes(
+        cls,
+        codes: NDArray[Any],
+        lengths: Sequence[int] | NDArray[np.int64],
+        *,
+        fields: Sequence[Field] | None = None,
+        delta: NDArray[np.float32] | None = None,
+        values: NDArray[np.float32] | None = None,
+        entity: NDArray[np.int32] | None = None,
+        closed: bool = True,
+    ) -> Self:
+        """Build a store in memory from codes that are already there (codes from `FIRST_VALUE` on are values).
+
+        Parameters
+        ----------
+        codes : (T, F) or (T,) integers
+        lengths : (N,) events per sequence, summing to T
+        """
+        codes = np.atleast_2d(np.asarray(codes).T).T
+        sizes = codes.max(axis=0, initial=FIRST_VALUE) + 1
+        if fields is None:
+            fields = [Field(f"field{k}", "categorical", int(size)) for k, size in enumerate(sizes)]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        n, t = len(offsets) - 1, len(codes)
+        if offsets[-1] != t:
+            raise DataError(f"lengths sum to {offsets[-1]}, but there are {t} events")
+        entity = np.zeros(n, np.int32) if entity is None else np.asarray(entity, np.int32)
+        steps = np.zeros(t, np.float32) if delta is None else np.asarray(delta, np.float32)
+        return cls(
+            fields=tuple(fields),
+            codes=codes.astype(np.int32),
+            value_names=() if values is None else tuple(f"value{g}" for g in range(values.shape[1])),
+            values=np.zeros((t, 0), np.float32) if values is None else np.asarray(values, np.float32),
+            delta=steps if delta is not None else np.full(t, np.nan, np.float32),
+            time=(np.cumsum(steps.astype(np.float64)) * 1e6).astype(np.int64),
+            row=np.arange(t),
+            offsets=offsets,
+            entity=entity,
+            context=np.zeros(n, np.int64),
+            sequence_ids=pl.Series("sequence", np.arange(n)),
+            entity_ids=pl.Series("entity", entity),
+            n_entities=int(entity.max(initial=0)) + 1,
+            closed=closed,
+            has_time=delta is not None,
+        )
+
+
+def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Finalise 64 bits so that every input bit moves every output bit (splitmix64, Steele et al. 2014)."""
+    with np.errstate(over="ignore"):
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9) + np.uint64(0x9E3779B97F4A7C15)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))

@@ -1,0 +1,254 @@
+"""PyOD's and scikit-learn's detectors behind one adapter that keeps the laws.
+
+Shapes: n rows, k features.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomaly.base import Detector, FeatureMatrix
+from anomaly.detectors.counts import hash_columns
+from anomaly.detectors.table import TablePreparer
+from anomaly.detectors.tails import FrozenTails
+from anomaly.errors import ConfigError, DataError
+
+Float = NDArray[np.float64]
+
+_FREE_OF_SCALE = {"IForest", "IsolationForest", "ECOD", "COPOD", "HBOS", "DIF"}
+_LINEAR = {
+    *("IForest", "IsolationForest", "ECOD", "COPOD", "HBOS", "PCA", "LODA", "INNE", "MCD", "EllipticEnvelope"),
+    *("GMM", "CBLOF", "AutoEncoder", "VAE", "DeepSVDD", "DIF", "MAD", "Sampling"),
+}
+_LIMIT = 1e12
+_BLOCK = 50_000
+
+
+class PyODDetector(Detector):
+    """Any PyOD or scikit-learn outlier detector on a `FeatureMatrix`.
+
+    The foreign sign is turned here and nowhere else. A row whose key was among the reference rows keeps the score that
+    the fit gave it, which for neighbour detectors leaves the row itself out. ECOD and COPOD are scored against frozen
+    columns; other detectors whose score depends on the batch are refused.
+
+    Parameters
+    ----------
+    detector : an estimator, a class, or a mapping with ``_target_`` and its keyword arguments
+    reference : rows that detectors of quadratic cost learn from, drawn with `random_state`
+    scaling : "auto" leaves forests, tails and histograms in their units and scales robustly for the others
+    threads : limit for the numeric libraries' thread pools; None leaves it
+    """
+
+    def __init__(
+        self,
+        *,
+        detector: Any,
+        reference: int = 10_000,
+        scaling: Literal["auto", "none", "robust", "standard"] = "auto",
+        threads: int | None = None,
+        contamination: float = 0.01,
+        random_state: int = 0,
+    ) -> None:
+        self.detector = detector
+        self.reference = reference
+        self.scaling = scaling
+        self.threads = threads
+        self.contamination = contamination
+        self.random_state = random_state
+
+    def fit(self, X: FeatureMatrix, y: NDArray[np.int64] | None = None) -> Self:
+        """Fit the detector on the rows, or on a reference set drawn from them.
+
+        Raises
+        ------
+        ConfigError
+            If the detector needs labels, or scores a row by the batch it is in.
+        DataError
+            If there are no rows, or the detector cannot be fitted on them.
+        """
+        if not len(X):
+            raise DataError("no row to learn from; give at least one")
+        kind, options = _resolve(self.detector)
+        scaling = self.scaling
+        if scaling == "auto":
+            scaling = "none" if kind.__name__ in _FREE_OF_SCALE else "robust"
+        self.prepare_ = TablePreparer(scaling=scaling).fit(X)
+        rows = self._reference_rows(len(X), kind.__name__)
+        values = self.prepare_.transform(_rows(X, rows))
+        keys = _keys(X)[rows]
+        self.estimator_ = None
+        self.keys_, first = np.unique(keys, return_index=True)
+        self.scores_ = np.zeros(len(self.keys_))
+        self.neutral_ = 0.0
+        if values.shape[1] and len(values) > 1:
+            self.estimator_ = self._fit_estimator(kind, options, values)
+            scores = _training_scores(self.estimator_, values)
+            self.neutral_ = float(np.nanmedian(scores)) if np.isfinite(scores).any() else 0.0
+            self.scores_ = self._clean(scores)[first]
+            self._refuse_batch_dependence(values)
+        return self._set_scores(X)
+
+    def decision_function(self, X: FeatureMatrix) -> Float:
+        """Return (n,) finite scores; rows are scored one block at a time."""
+        self._check_fitted()
+        out = np.zeros(len(X))
+        if self.estimator_ is None:
+            return out
+        keys = _keys(X)
+        place = np.minimum(np.searchsorted(self.keys_, keys), len(self.keys_) - 1)
+        known = self.keys_[place] == keys
+        out[known] = self.scores_[place[known]]
+        new = np.flatnonzero(~known)
+        with self._quiet():
+            for start in range(0, len(new), _BLOCK):
+                rows = new[start : start + _BLOCK]
+                out[rows] = self._clean(_score(self.estimator_, self.prepare_.transform(_rows(X, rows))))
+        return out
+
+    def _reference_rows(self, n: int, name: str) -> NDArray[np.int64]:
+        if name in _LINEAR or n <= self.reference:
+            return np.arange(n)
+        return np.sort(np.random.default_rng(self.random_state).choice(n, self.reference, replace=False))
+
+    def _fit_estimator(self, kind: type, options: dict[str, Any], values: NDArray[np.float32]) -> Any:
+        options = _adapted(kind, dict(options), len(values), self.random_state)
+        kind = _substitute(kind)
+        try:
+            with self._quiet():
+                return kind(**options).fit(values)
+        except (ValueError, IndexError, np.linalg.LinAlgError) as error:
+            shape = f"{len(values)} rows x {values.shape[1]} columns"
+            raise DataError(f"{kind.__name__} cannot be fitted on {shape}: {error}") from error
+
+    def _refuse_batch_dependence(self, values: NDArray[np.float32]) -> None:
+        """Score a few rows in company and alone; a score that differs is no property of the row."""
+        probe = values[:: max(len(values) // 8, 1)][:8]
+        name = type(self.estimator_).__name__
+        try:
+            with self._quiet():
+                together = _score(self.estimator_, probe)
+                apart = np.concatenate([_score(self.estimator_, row[None]) for row in probe])
+        except (AttributeError, NotImplementedError) as error:
+            raise ConfigError(f"{name} cannot score new rows; choose another detector") from error
+        if not np.allclose(together, apart, rtol=1e-4, atol=1e-6, equal_nan=True):
+            raise ConfigError(f"{name} scores a row differently alone and in a batch; choose another detector")
+
+    def _clean(self, scores: Float) -> Float:
+        return np.clip(np.nan_to_num(scores, nan=self.neutral_, posinf=_LIMIT, neginf=-_LIMIT), -_LIMIT, _LIMIT)
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Keep foreign warnings, thread counts and seeds from leaking either way."""
+        from threadpoolctl import threadpool_limits
+
+        limit = nullcontext() if self.threads is None else threadpool_limits(self.threads)
+        with warnings.catch_warnings(), limit, _own_global_state(self.random_state):
+            warnings.simplefilter("ignore")
+            yield
+
+
+def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
+    """Return the class and the keyword arguments of an estimator, a class or a ``_target_`` mapping."""
+    if isinstance(detector, type):
+        return detector, {}
+    if hasattr(detector, "get_params"):
+        return type(detector), detector.get_params(deep=False)
+    if not hasattr(detector, "keys") or "_target_" not in detector:
+        raise ConfigError(f"detector {detector!r} is no estimator, class or mapping with _target_")
+    options = {str(k): v for k, v in detector.items() if k != "_target_"}
+    target = str(detector["_target_"])
+    module, _, name = target.rpartition(".")
+    if not module.startswith(("pyod.models", "sklearn.")):
+        raise ConfigError(f"detector {target} is neither in pyod.models nor in sklearn")
+    try:
+        kind = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"detector {target} cannot be imported: {error}") from error
+    return kind, options
+
+
+def _substitute(kind: type) -> type:
+    """Return the class that is fitted in place of `kind`: the same method without its slow or batch-bound path."""
+    if kind.__name__ in ("ECOD", "COPOD"):
+        return FrozenTails
+    if kind.__name__ == "IForest":
+        from sklearn.ensemble import IsolationForest
+
+        return IsolationForest  # type: ignore[no-any-return]
+    return kind
+
+
+def _adapted(kind: type, options: dict[str, Any], n: int, random_state: int) -> dict[str, Any]:
+    """Return the keyword arguments with the seed set and neighbours within the number of rows."""
+    if kind.__name__ in ("ECOD", "COPOD"):
+        return {"rule": kind.__name__.lower()}
+    accepted = inspect.signature(kind).parameters
+    if inspect.signature(kind.fit).parameters.get("y", inspect.Parameter("y", 3, default=None)).default is not None:  # type: ignore[attr-defined]
+        raise ConfigError(f"{kind.__name__} needs labels; choose a detector that learns without")
+    if "random_state" in accepted and options.get("random_state") is None:
+        options["random_state"] = random_state
+    if "n_neighbors" in accepted:
+        default = accepted["n_neighbors"].default
+        options["n_neighbors"] = max(min(int(options.get("n_neighbors", default)), n - 1), 1)
+    if "novelty" in accepted:
+        options["novelty"] = True
+    if kind.__name__ in ("IForest", "IsolationForest"):
+        options.pop("behaviour", None)
+        # A stated contamination makes the forest score its own training rows once more.
+        options["contamination"] = "auto"
+    return options
+
+
+def _score(estimator: Any, values: NDArray[np.float32]) -> Float:
+    """Return (n,) scores, higher is more anomalous."""
+    if type(estimator).__module__.startswith("sklearn."):
+        return -np.asarray(estimator.score_samples(values), np.float64)
+    return np.asarray(estimator.decision_function(values), np.float64).reshape(-1)
+
+
+def _training_scores(estimator: Any, values: NDArray[np.float32]) -> Float:
+    """Return (n,) scores of the rows that were fitted, each without itself where the detector can."""
+    if hasattr(estimator, "negative_outlier_factor_"):
+        return -np.asarray(estimator.negative_outlier_factor_, np.float64)
+    if hasattr(estimator, "decision_scores_"):
+        return np.asarray(estimator.decision_scores_, np.float64)
+    return _score(estimator, values)
+
+
+def _rows(X: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureMatrix:
+    return FeatureMatrix(X.values[rows], X.names)
+
+
+def _keys(X: FeatureMatrix) -> NDArray[np.uint64]:
+    if X.keys is not None:
+        return X.keys
+    return hash_columns(len(X.names), *np.ascontiguousarray(X.values, np.float32).view(np.uint32).T) + np.zeros(
+        len(X), np.uint64
+    )
+
+
+@contextmanager
+def _own_global_state(seed: int) -> Iterator[None]:
+    """Seed the global generators for code that draws from them, and put their states back afterwards."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch = sys.modules.get("torch")
+    torch_state = torch.get_rng_state() if torch else None
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+        if torch and torch_state is not None:
+            torch.set_rng_state(torch_state)

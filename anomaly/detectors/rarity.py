@@ -1,0 +1,146 @@
+"""How rare the values of an event are, alone and in pairs.
+
+Shapes: T events, N sequences, F fields, P pairs of fields.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from anomaly.base import EventDetector, Statistics
+from anomaly.detectors.counts import Counts, Own, hash_columns
+from anomaly.errors import DataError
+from anomaly.features.segments import reported, segment_max, segment_mean
+
+if TYPE_CHECKING:
+    from anomaly.sequences.store import SequenceStore
+
+Float = NDArray[np.float64]
+
+
+class RarityDetector(EventDetector):
+    """Negative log frequency of values and of pairs of values in one event, whatever their order in time.
+
+    Parameters
+    ----------
+    max_pairs : pairs of fields that are counted; those that depend most on each other are kept
+    leave_out : score a sequence that was in `fit` without what it added to the counts
+    statistic : the statistic that `decision_function` returns
+    """
+
+    def __init__(
+        self,
+        *,
+        max_pairs: int = 32,
+        leave_out: bool = True,
+        statistic: str = "pair.largest",
+        contamination: float = 0.01,
+    ) -> None:
+        self.max_pairs = max_pairs
+        self.leave_out = leave_out
+        self.statistic = statistic
+        self.contamination = contamination
+
+    def fit(self, X: SequenceStore, y: NDArray[np.int64] | None = None) -> Self:
+        """Count the values and the pairs of the reported events."""
+        if not len(X):
+            raise DataError("no sequence to learn from; give at least one")
+        kept = reported(X)[1]
+        codes = X.codes[kept]
+        self.names_ = list(X.field_names)
+        self.keys_ = np.unique(X.keys())
+        self.n_events_ = len(codes)
+        self.values_ = [Counts.of(hash_columns(codes[:, k])) for k in range(codes.shape[1])]
+        self.pairs_ = self._choose_pairs(codes)
+        self.joint_ = [Counts.of(hash_columns(codes[:, a], codes[:, b])) for a, b in self.pairs_]
+        return self._set_scores(X)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the F columns of `score_fields`."""
+        self._check_fitted()
+        return tuple(self.names_)
+
+    def decision_function(self, X: SequenceStore) -> Float:
+        """Return (N,) the statistic named in the constructor."""
+        found = self.statistics(X)
+        return found.values[:, found.names.index(self.statistic)]
+
+    def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
+        """Return (T, F) rarity per field: half of its rarest pair, or its own rarity where there are no pairs."""
+        values_TF, pairs_TP = self._rarities(X)
+        if not self.pairs_:
+            return values_TF.astype(np.float32)
+        out = np.zeros_like(values_TF)
+        for p, (a, b) in enumerate(self.pairs_):
+            for k in (a, b):
+                out[:, k] = np.maximum(out[:, k], pairs_TP[:, p] / 2)
+        return out.astype(np.float32)
+
+    def statistics(self, X: SequenceStore) -> Statistics:
+        """Return the largest and the mean rarity of values, of pairs, and of pairs beyond that of their values."""
+        offsets, kept = reported(X)
+        per_event = self.event_statistics(X)
+        values = per_event.values[kept]
+        columns = {}
+        for name, column in zip(per_event.names, values.T, strict=True):
+            columns[f"{name}.largest"] = segment_max(column, offsets)
+            columns[f"{name}.mean"] = segment_mean(column, offsets)
+        return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
+
+    def event_statistics(self, X: SequenceStore) -> Statistics:
+        """Return (T, 3) the rarest value, the rarest pair, and the pair that its values make least expected."""
+        values_TF, pairs_TP = self._rarities(X)
+        largest = values_TF.max(1, initial=0.0)
+        if not self.pairs_:
+            return Statistics(largest[:, None], ("value",))
+        parts = np.stack([values_TF[:, a] + values_TF[:, b] for a, b in self.pairs_], 1)
+        unlike = (pairs_TP - parts).max(1)
+        return Statistics(np.stack([largest, pairs_TP.max(1), unlike], 1), ("value", "pair", "pair.lift"))
+
+    def _choose_pairs(self, codes: NDArray[Any]) -> list[tuple[int, int]]:
+        pairs = list(combinations(range(codes.shape[1]), 2))
+        if len(pairs) <= self.max_pairs:
+            return pairs
+        step = max(len(codes) // 100_000, 1)
+        shared = [_mutual_information(codes[::step, a], codes[::step, b]) for a, b in pairs]
+        return sorted(pairs[p] for p in np.argsort(-np.asarray(shared), kind="stable")[: self.max_pairs])
+
+    def _rarities(self, X: SequenceStore) -> tuple[Float, Float]:
+        """Return (T, F) rarities of values and (T, P) of pairs, in nats."""
+        self._check_fitted()
+        known = np.isin(X.keys(), self.keys_) if self.leave_out else np.zeros(len(X), bool)
+        sequence = X.sequence_of_event()
+        events = np.flatnonzero(reported(X)[1] & known[sequence])
+        own = Own(events, sequence[events])
+        total = np.full(X.n_events, self.n_events_)
+        total[events] -= np.maximum(X.lengths - X.context, 0)[own.sequence]
+        columns = [hash_columns(X.codes[:, k]) for k in range(len(self.names_))]
+        joint = [hash_columns(X.codes[:, a], X.codes[:, b]) for a, b in self.pairs_]
+        values = [self._rarity(c, k, own, total) for c, k in zip(self.values_, columns, strict=True)]
+        pairs = [self._rarity(c, k, own, total) for c, k in zip(self.joint_, joint, strict=True)]
+        empty = np.zeros((X.n_events, 0))
+        return np.stack([*values], 1) if values else empty, np.stack([*pairs], 1) if pairs else empty
+
+    def _rarity(self, counts: Counts, keys: NDArray[np.uint64], own: Own, total: NDArray[np.int64]) -> Float:
+        """Return -log of the frequency, with half an event for what was never seen."""
+        seen = own.subtract_counts(counts.look_up(keys), keys)
+        return np.asarray(np.log(np.maximum(total, 0) + 1.0) - np.log(seen + 0.5))
+
+
+def _mutual_information(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return the plug-in mutual information of two code columns, less its bias (Miller and Madow 1955), in nats."""
+    n = len(a)
+    if not n:
+        return 0.0
+    entropies, sizes = [], []
+    for keys in (hash_columns(a), hash_columns(b), hash_columns(a, b)):
+        p = np.unique(keys, return_counts=True)[1] / n
+        entropies.append(float(-(p * np.log(p)).sum()))
+        sizes.append(len(p))
+    bias = (sizes[0] + sizes[1] - sizes[2] - 1) / (2 * n)
+    return entropies[0] + entropies[1] - entropies[2] + bias

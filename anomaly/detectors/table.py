@@ -1,0 +1,78 @@
+"""A feature matrix made fit for detectors that take neither missing values nor mixed scales.
+
+Shapes: n rows, k columns in, j columns out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from anomaly.base import FeatureMatrix
+
+Scaling = Literal["none", "robust", "standard"]
+Matrix = NDArray[np.float32]
+
+
+class TablePreparer(BaseEstimator):  # type: ignore[misc]
+    """Impute medians and mark what was missing, drop constant columns, scale.
+
+    Parameters
+    ----------
+    scaling : "robust" is median and quartiles, "standard" mean and standard deviation, "none" leaves units
+    clip : scaled values are cut at plus and minus this, so that one column cannot drown the others
+    """
+
+    def __init__(self, *, scaling: Scaling = "robust", clip: float = 10.0) -> None:
+        self.scaling = scaling
+        self.clip = clip
+
+    def fit(self, X: FeatureMatrix) -> Self:
+        """Learn medians, the columns that vary, and their scales."""
+        values = _finite(X.values)
+        missing = np.isnan(values)
+        self.medians_ = _median(values, missing)
+        filled = np.where(missing, self.medians_, values)
+        # Neither a column that is never missing nor one that always is tells rows apart.
+        self.marked_ = np.flatnonzero(missing.any(0) & ~missing.all(0))
+        filled = np.concatenate([filled, missing[:, self.marked_]], axis=1, dtype=np.float32)
+        self.columns_ = np.flatnonzero(filled.max(0) > filled.min(0)) if len(filled) else np.zeros(0, np.int64)
+        self.center_, self.unit_ = self._scales(filled[:, self.columns_].astype(np.float64))
+        names = [*X.names, *(f"{X.names[k]}.missing" for k in self.marked_)]
+        self.names_ = [names[k] for k in self.columns_]
+        return self
+
+    def transform(self, X: FeatureMatrix) -> Matrix:
+        """Return (n, j) finite float32."""
+        values = _finite(X.values)
+        missing = np.isnan(values)
+        filled = np.where(missing, self.medians_, values)
+        filled = np.concatenate([filled, missing[:, self.marked_]], axis=1, dtype=np.float32)[:, self.columns_]
+        if self.scaling == "none":
+            return np.ascontiguousarray(filled)
+        scaled = (filled - self.center_) / self.unit_
+        return np.ascontiguousarray(np.clip(scaled, -self.clip, self.clip), np.float32)
+
+    def _scales(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self.scaling == "none" or not values.size:
+            return np.zeros(values.shape[1]), np.ones(values.shape[1])
+        deviation = values.std(0)
+        if self.scaling == "standard":
+            return values.mean(0), np.where(deviation > 0, deviation, 1.0)
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+        # The factor turns the distance of a normal distribution's quartiles into its standard deviation.
+        unit = (high - low) / 1.349
+        return middle, np.where(unit > 1e-3 * deviation, unit, np.where(deviation > 0, deviation, 1.0))
+
+
+def _finite(values: NDArray[np.float32]) -> Matrix:
+    return np.where(np.isfinite(values), values, np.float32(np.nan)).astype(np.float32, copy=False)
+
+
+def _median(values: Matrix, missing: NDArray[np.bool_]) -> Matrix:
+    empty = missing.all(0)
+    safe = np.where(empty, np.float32(0), values) if len(values) else np.zeros((1, values.shape[1]), np.float32)
+    return np.asarray(np.nanmedian(safe, axis=0), np.float32)

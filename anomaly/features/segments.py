@@ -1,0 +1,63 @@
+"""Reductions over the events of each sequence, without a loop over sequences.
+
+Shapes: T events, N sequences; `offsets` (N + 1,) as in a store. A sequence without events gets `empty`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from anomaly.sequences.store import SequenceStore
+
+Float = NDArray[np.float64]
+
+
+def reported(X: SequenceStore) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the (N + 1,) offsets of the events after each sequence's context, and the (T,) mask that keeps these."""
+    kept = X.position() >= np.repeat(X.context, X.lengths)
+    lengths = np.maximum(X.lengths - X.context, 0)
+    return np.concatenate([[0], np.cumsum(lengths)]), kept
+
+
+def _reduce(ufunc: np.ufunc, values: NDArray[Any], offsets: NDArray[np.int64], empty: float) -> Float:
+    out = np.full((len(offsets) - 1, *values.shape[1:]), empty, np.float64)
+    filled = np.flatnonzero(np.diff(offsets))
+    if len(filled):
+        # reduceat runs from one named start to the next, so empty segments must not name theirs.
+        out[filled] = ufunc.reduceat(values, offsets[filled], axis=0)
+    return out
+
+
+def segment_sum(values: NDArray[Any], offsets: NDArray[np.int64]) -> Float:
+    """Return (N, ...) sums."""
+    return _reduce(np.add, values.astype(np.float64, copy=False), offsets, 0.0)
+
+
+def segment_max(values: NDArray[Any], offsets: NDArray[np.int64], empty: float = 0.0) -> Float:
+    """Return (N, ...) largest values."""
+    return _reduce(np.maximum, values, offsets, empty)
+
+
+def segment_min(values: NDArray[Any], offsets: NDArray[np.int64], empty: float = 0.0) -> Float:
+    """Return (N, ...) smallest values."""
+    return _reduce(np.minimum, values, offsets, empty)
+
+
+def segment_mean(values: NDArray[Any], offsets: NDArray[np.int64]) -> Float:
+    """Return (N, ...) means, 0 for a sequence without events."""
+    counts = np.maximum(np.diff(offsets), 1).reshape(-1, *([1] * (values.ndim - 1)))
+    return segment_sum(values, offsets) / counts
+
+
+def segment_top_mean(values: NDArray[Any], offsets: NDArray[np.int64], k: int) -> Float:
+    """Return (N,) means of the `k` largest values of each sequence, of all of them where there are fewer."""
+    lengths = np.diff(offsets)
+    sequence = np.repeat(np.arange(len(lengths)), lengths)
+    order = np.lexsort((-values, sequence))
+    rank = np.arange(len(values)) - np.repeat(offsets[:-1], lengths)
+    kept = np.where(rank < k, values[order], 0.0)
+    return segment_sum(kept, offsets) / np.clip(lengths, 1, k)

@@ -8,41 +8,23 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
 
 from anomaly.errors import ArtifactError, DataError
+from anomaly.events.vocabulary import FIRST_VALUE, PAD, RARE, UNKNOWN, Field, FieldKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-PAD, UNKNOWN, RARE, FIRST_VALUE = 0, 1, 2, 3
-"""Codes of every field: padding, a value never seen in `fit`, a value seen too rarely, then the values."""
-
-FieldKind = Literal["categorical", "numeric", "clock"]
+__all__ = ["FIRST_VALUE", "PAD", "RARE", "UNKNOWN", "Field", "FieldKind", "SequenceStore"]
 
 _FLAT = ("codes", "values", "delta", "time", "row")
 _RAGGED = ("offsets", "entity", "context")
-
-
-@dataclass(frozen=True)
-class Field:
-    """One coded column of an event.
-
-    Attributes
-    ----------
-    name : the column it came from, or the clock field's name ("hour", "weekday")
-    kind : "categorical" codes are values, "numeric" codes are ordered quantile bins, "clock" codes are hours or days
-    size : number of codes, the three reserved ones included
-    """
-
-    name: str
-    kind: FieldKind
-    size: int
 
 
 @dataclass(frozen=True)
@@ -159,7 +141,11 @@ class SequenceStore:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*_FLAT, *_RAGGED):
-            np.save(folder / f"{name}.npy", getattr(self, name))
+            array, path = getattr(self, name), folder / f"{name}.npy"
+            if isinstance(array, np.memmap) and Path(str(array.filename)) == path:
+                array.flush()  # It was made in place.
+            else:
+                np.save(path, array)
         self._save_ids(folder)
         return folder
 

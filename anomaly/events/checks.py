@@ -1,0 +1,241 @@
+"""What is wrong or odd about the rows, as a table of findings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from anomaly.errors import DataError
+from anomaly.events.infer import looks_like_label
+from anomaly.events.times import NO_TIME, parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from anomaly.events.readers import EventSource
+    from anomaly.events.schema import EventSchema
+
+Level = Literal["error", "warning", "info"]
+BadRows = Literal["fail", "drop"]
+
+_NULL_SPIKE = 0.2
+_BATCH_NULLS = 0.3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table.
+
+    Attributes
+    ----------
+    level : "error" for rows that cannot be used, "warning" for what is likely wrong, "info" for the rest
+    check : name of the check
+    column : the column, "" for the whole
+    count : rows concerned
+    row : the first of them, from 0; -1 where no single row is meant
+    message : what, and what to do
+    """
+
+    level: Level
+    check: str
+    column: str
+    count: int
+    row: int
+    message: str
+
+
+@dataclass(frozen=True)
+class CheckedBatch:
+    """A batch after the checks: typed columns, parsed times and the rows that are good.
+
+    Attributes
+    ----------
+    frame : the rows that are kept, columns of the types the roles ask for
+    time : (t,) int64 microseconds of the kept rows, `NO_TIME` where missing
+    kept : (t,) places of the kept rows in the batch, None for all
+    """
+
+    frame: pl.DataFrame
+    time: NDArray[np.int64]
+    kept: NDArray[np.int64] | None
+
+
+@dataclass
+class _Tally:
+    """Rows of one kind of trouble in one column."""
+
+    count: int = 0
+    row: int = -1
+    example: str = ""
+
+    def add(self, bad: NDArray[np.bool_], row0: int, column: pl.Series) -> None:
+        places = np.flatnonzero(bad)
+        if not len(places):
+            return
+        if self.row < 0:
+            self.row = row0 + int(places[0])
+            self.example = str(column[int(places[0])])
+        self.count += len(places)
+
+
+_PROBLEMS = {
+    "mixed types": "holds {example!r}, which is no {expected}",
+    "unparsable time": "holds {example!r}, which is no time; write ISO 8601 or numbers with events.time_unit",
+    "infinite value": "holds an infinite number",
+    "missing key": "is missing, so the row belongs to nobody",
+}
+
+
+@dataclass
+class EventChecker:
+    """Check batches as they pass, and drop or refuse the rows that cannot be used.
+
+    Parameters
+    ----------
+    bad_rows : "fail" raises at the first bad row, "drop" leaves bad rows out
+    max_bad : how many may be dropped before that is an error too
+    """
+
+    schema: EventSchema
+    source: EventSource
+    bad_rows: BadRows = "fail"
+    max_bad: float = float("inf")
+    n_rows: int = 0
+    n_bad: int = 0
+    _tallies: dict[tuple[str, str], _Tally] = field(default_factory=dict)
+    _nulls: dict[str, list[int]] = field(default_factory=dict)
+    _ranges: dict[str, tuple[object, object]] = field(default_factory=dict)
+
+    def check(self, batch: pl.DataFrame) -> CheckedBatch:
+        """Type the columns, parse the times, and return the good rows.
+
+        Raises
+        ------
+        DataError
+            At the first bad row, or once more than `max_bad` are dropped; names file, row and column.
+        """
+        bad = np.zeros(batch.height, bool)
+        for name in self.schema.columns:
+            self._nulls.setdefault(name, []).append(batch[name].null_count())
+        keys = (*self.schema.names("entity"), *self.schema.names("sequence"))
+        for name in keys:
+            self._note("missing key", batch[name], batch[name].is_null(), bad)
+        batch = self._typed(batch, bad)
+        time = self._times(batch, bad)
+        self.n_rows += batch.height
+        if not bad.any():
+            return CheckedBatch(batch, time, None)
+        return self._drop(batch, time, bad)
+
+    def _note(self, check: str, column: pl.Series, found: pl.Series | NDArray[np.bool_], bad: NDArray[np.bool_]) -> None:
+        mask = found if isinstance(found, np.ndarray) else found.to_numpy()
+        if mask.any():
+            self._tallies.setdefault((check, column.name), _Tally()).add(mask, self.n_rows, column)
+            np.logical_or(bad, mask, out=bad)
+
+    def _typed(self, batch: pl.DataFrame, bad: NDArray[np.bool_]) -> pl.DataFrame:
+        cast = []
+        for name, dtype in expected_types(self.schema, self.source.columns).items():
+            column = batch[name]
+            if column.dtype != dtype:
+                typed = column.cast(dtype, strict=False)
+                if typed.null_count() > column.null_count():
+                    self._note("mixed types", column, typed.is_null() & column.is_not_null(), bad)
+                cast.append(typed)
+        batch = batch.with_columns(cast)
+        for name in self.schema.names("numeric"):
+            if np.isinf(batch[name].max() or 0) or np.isinf(batch[name].min() or 0):
+                self._note("infinite value", batch[name], batch[name].is_infinite().fill_null(False), bad)
+        return batch
+
+    def _times(self, batch: pl.DataFrame, bad: NDArray[np.bool_]) -> NDArray[np.int64]:
+        if self.schema.time is None:
+            return np.full(batch.height, NO_TIME)
+        column = batch[self.schema.time]
+        time = parse_times(column, self.schema)
+        lost = time == NO_TIME
+        if lost.any():
+            self._note("unparsable time", column, lost & column.is_not_null().to_numpy(), bad)
+        return time
+
+    def _drop(self, batch: pl.DataFrame, time: NDArray[np.int64], bad: NDArray[np.bool_]) -> CheckedBatch:
+        self.n_bad += int(bad.sum())
+        if self.bad_rows == "fail" or self.n_bad > self.max_bad:
+            raise DataError(self._refusal())
+        kept = np.flatnonzero(~bad)
+        return CheckedBatch(batch[kept], time[kept], kept)
+
+    def _refusal(self) -> str:
+        (check, name), tally = min(self._tallies.items(), key=lambda item: item[1].row)
+        where = f"{self.source.locate(tally.row)}, column {name}"
+        what = self._problem(check, name, tally)
+        if self.bad_rows == "fail":
+            return f"{where}: {what}; mend it, or leave such rows out with checks.bad_rows=drop"
+        return f"{where}: {what}; {self.n_bad} bad rows are more than checks.max_bad={self.max_bad:g}"
+
+    def _problem(self, check: str, name: str, tally: _Tally) -> str:
+        expected = expected_types(self.schema, self.source.columns).get(name, self.source.columns.get(name))
+        if name in self.schema.names("numeric"):
+            return _PROBLEMS[check].format(example=tally.example, expected="number")
+        return _PROBLEMS[check].format(example=tally.example, expected=expected)
+
+    def findings(self) -> list[Finding]:
+        """Return the findings over all batches so far."""
+        found = [
+            Finding("error", check, name, t.count, t.row, f"{self._problem(check, name, t)}; row left out")
+            for (check, name), t in self._tallies.items()
+        ]
+        for name, nulls in self._nulls.items():
+            total = sum(nulls)
+            if total and ("missing key", name) not in self._tallies:
+                found.append(self._null_finding(name, nulls, total))
+        for name in (*self.schema.inputs, *self.schema.names("shared")):
+            if looks_like_label(name):
+                message = "looks like a label or a split; leave it out of the inputs"
+                found.append(Finding("warning", "label among inputs", name, self.n_rows, -1, message))
+        return found
+
+    def _null_finding(self, name: str, nulls: list[int], total: int) -> Finding:
+        share = total / max(self.n_rows, 1)
+        mean = total / len(nulls)
+        spike = share > _NULL_SPIKE or (len(nulls) > 1 and max(nulls) > 3 * mean and max(nulls) > _BATCH_NULLS * mean)
+        level: Level = "warning" if spike else "info"
+        check = "null spike" if spike else "missing values"
+        return Finding(level, check, name, total, -1, f"{share:.1%} of the rows have no value")
+
+
+def expected_types(schema: EventSchema, columns: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
+    """Return the type that each column's role asks for; a column that is only categorical keeps what it has."""
+    types: dict[str, pl.DataType] = {}
+    for role in ("entity", "sequence", "time", "id", "order"):
+        types.update({name: columns[name] for name in schema.names(role) if name in columns})
+    types.update({name: pl.Float32() for name in schema.names("numeric")})
+    return types
+
+
+def parse_times(column: pl.Series, schema: EventSchema) -> NDArray[np.int64]:
+    """Return (t,) microseconds of a column by the schema's unit and timezone."""
+    unit = "s" if schema.time_unit == "auto" else schema.time_unit
+    return parse_time(column, unit, schema.timezone)
+
+
+def check_events(
+    source: EventSource,
+    schema: EventSchema,
+    *,
+    bad_rows: BadRows = "drop",
+    max_bad: float = float("inf"),
+    progress: Callable[[int], None] | None = None,
+) -> list[Finding]:
+    """Read the rows once and return what is wrong with each column by itself."""
+    checker = EventChecker(schema, source, bad_rows, max_bad)
+    for batch in source.batches(schema.columns):
+        checker.check(batch)
+        if progress is not None:
+            progress(checker.n_rows)
+    return checker.findings()

@@ -1,0 +1,186 @@
+"""A guess of the roles that are left open."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from anomaly.errors import SchemaError
+from anomaly.events.schema import AUTO, EventSchema
+from anomaly.events.times import NO_TIME, guess_unit, parse_time
+
+if TYPE_CHECKING:
+    from anomaly.events.readers import EventSource
+
+_PEOPLE = "user customer client account member buyer shopper player employee cardholder person visitor entity".split()
+_SEQUENCES = "sequence session case trace visit conversation".split()
+_TIMES = "timestamp datetime time event_time created_at created occurred_at date ts t".split()
+_ORDERS = "position step seq seqno seq_no sequence_number event_index event_number order_in_session".split()
+_IDS = "event_id transaction_id tx_id row_id record_id log_id uuid id".split()
+_AMOUNTS = re.compile(r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y")
+_LABELS = re.compile(
+    r"label|labels|target|class|is_?fraud|fraud|is_?anomal\w*|anomal\w*|is_?attack|attack|outlier|is_?outlier|malicious"
+    r"|ground_?truth|truth|typology|scenario|fraud_\w+|\w+_label|chargeback|is_?bot"
+)
+_SPLITS = re.compile(r"split|fold|subset|partition")
+_FEW = 64
+_UNIQUE = 0.5
+
+
+def looks_like_label(name: str) -> bool:
+    """Return whether a column's name says that it holds the truth, or how it was split."""
+    return bool(_LABELS.fullmatch(name.lower()) or _SPLITS.fullmatch(name.lower()))
+
+
+def infer_schema(source: EventSource, stated: EventSchema | None = None) -> EventSchema:
+    """Return a schema without open roles: what is stated stays, the rest is guessed from names, types and a sample.
+
+    Raises
+    ------
+    SchemaError
+        If a stated column is missing, or neither an entity nor a sequence can be told.
+    """
+    stated = stated or EventSchema()
+    check_columns(source, stated)
+    return _Guess(source, stated).schema
+
+
+def check_columns(source: EventSource, schema: EventSchema) -> None:
+    """Raise where a stated column is not there."""
+    for role in ("entity", "sequence", "time", "order", "id", "categorical", "numeric", "shared"):
+        for name in schema.names(role):
+            if name not in source.columns:
+                close = _closest(name, source.columns)
+                raise SchemaError(f"{source.name}: no column {name} (events.{role}); {close}")
+
+
+def _closest(name: str, columns: Any) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, list(columns), n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"
+
+
+class _Guess:
+    """One pass over the roles, each column in one role at most."""
+
+    def __init__(self, source: EventSource, stated: EventSchema) -> None:
+        self.sample = source.sample()
+        self.distinct = {c: self.sample[c].n_unique() for c in self.sample.columns}
+        self.schema = stated
+        self._settle("time", self._time)
+        self._settle("id", self._id)
+        self._settle_sequence()
+        self._settle("entity", self._entity)
+        self._settle("order", self._order)
+        self._check_cut(source)
+        self._settle_inputs()
+        self._settle_unit()
+        if self.schema.ends == "auto":
+            self.schema = replace(self.schema, ends="closed" if self.schema.sequence else "open")
+
+    def _free(self) -> list[str]:
+        return [c for c in self.sample.columns if c not in self.schema.columns]
+
+    def _settle(self, role: str, guess: Any) -> None:
+        if getattr(self.schema, role) == AUTO:
+            self.schema = replace(self.schema, **{role: guess()})
+
+    def _named(self, words: list[str]) -> list[str]:
+        """Return the free columns whose name is one of some words, with or without "_id", in the order of the words."""
+        free = {c.lower(): c for c in reversed(self._free())}
+        forms = [f for w in words for f in (w, f"{w}_id", f"{w}id", f"id_{w}", f"{w}_no", f"{w}_number", f"{w}_name")]
+        return [free[f] for f in forms if f in free]
+
+    def _time(self) -> str | None:
+        named = [c for c in self._named(_TIMES) if self._parses(c)]
+        typed = [c for c in self._free() if isinstance(self.sample[c].dtype, (pl.Datetime, pl.Date))]
+        return next(iter([c for c in named if c in typed] + typed + named), None)
+
+    def _parses(self, name: str) -> bool:
+        column = self.sample[name]
+        if not (column.dtype.is_numeric() or column.dtype.is_temporal() or column.dtype == pl.String):
+            return False
+        if column.dtype == pl.Time:
+            return False
+        head = column.drop_nulls().head(200)
+        return bool(len(head)) and bool((parse_time(head, guess_unit(head)) != NO_TIME).mean() > 0.9)
+
+    def _id(self) -> str | None:
+        exact = [c for c in self._named(_IDS) if self.distinct[c] == self.sample.height and not self._float(c)]
+        return exact[0] if exact and self.sample.height > 1 else None
+
+    def _float(self, name: str) -> bool:
+        return self.sample[name].dtype.is_float()
+
+    def _settle_sequence(self) -> None:
+        schema = self.schema
+        if schema.sequence == AUTO:
+            cut = schema.gap is not None or schema.window is not None
+            found = [] if cut else [c for c in self._named(_SEQUENCES) if not self._float(c)]
+            self.schema = replace(schema, sequence=found[0] if found else None)
+        elif schema.sequence is not None and schema.entity == AUTO:
+            # Once the sequence is stated, an entity that is not stated is none.
+            self.schema = replace(schema, entity=None)
+
+    def _entity(self) -> str | None:
+        return next((c for c in self._named(_PEOPLE) if not self._float(c) and self.distinct[c] > 1), None)
+
+    def _order(self) -> tuple[str, ...]:
+        found = [c for c in self._named(_ORDERS) if self.sample[c].dtype.is_integer()]
+        return tuple(found[:1])
+
+    def _check_cut(self, source: EventSource) -> None:
+        schema = self.schema
+        if schema.gap is not None and schema.time is None:
+            raise SchemaError(f"{source.name}: events.gap needs a time; state events.time=COLUMN")
+        if schema.entity is None and schema.sequence is None and not self._alone:
+            names = ", ".join(source.columns)
+            raise SchemaError(
+                f"{source.name}: cannot tell whose events these are; state events.entity=COLUMN or "
+                f"events.sequence=COLUMN, one of {names} (events.entity=null reads the file as one history)"
+            )
+
+    @property
+    def _alone(self) -> bool:
+        return False
+
+    def _settle_inputs(self) -> None:
+        schema = self.schema
+        if (schema.categorical, schema.numeric) == (AUTO, AUTO):
+            kinds = {c: self._kind(c) for c in self._free()}
+            categorical = tuple(c for c, kind in kinds.items() if kind == "categorical")
+            numeric = tuple(c for c, kind in kinds.items() if kind == "numeric")
+            self.schema = replace(schema, categorical=categorical, numeric=numeric)
+        else:
+            # Once one is stated, only stated columns are inputs.
+            open_roles = {r: () for r in ("categorical", "numeric") if getattr(schema, r) == AUTO}
+            self.schema = replace(schema, **open_roles)  # type: ignore[arg-type]
+
+    def _kind(self, name: str) -> str | None:
+        """Return "categorical", "numeric", or None for what is no input: labels, constants, ids and free text."""
+        column, distinct = self.sample[name], self.distinct[name]
+        if looks_like_label(name) or distinct - bool(column.null_count()) < 2:
+            return None
+        if column.dtype.is_float() or column.dtype.is_decimal():
+            return "numeric"
+        unique = self.sample.height > 50 and distinct > _UNIQUE * (self.sample.height - column.null_count())
+        if column.dtype.is_integer():
+            if distinct > _FEW and re.search(r"_?id$|_no$|_code$", name.lower()):
+                return None if unique else "categorical"
+            amount = _AMOUNTS.fullmatch(name.lower().rsplit("_", 1)[-1]) or _AMOUNTS.fullmatch(name.lower())
+            return "numeric" if amount or distinct > _FEW else "categorical"
+        if column.dtype.is_temporal() or column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+            return None
+        return None if unique else "categorical"
+
+    def _settle_unit(self) -> None:
+        schema = self.schema
+        if schema.time is None or schema.time_unit != "auto":
+            return
+        column = self.sample[schema.time]
+        if column.dtype.is_numeric():
+            self.schema = replace(schema, time_unit=guess_unit(column))  # type: ignore[arg-type]

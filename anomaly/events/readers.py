@@ -1,0 +1,296 @@
+"""Events from a file, a folder, a glob or a frame, read lazily and in file order."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import polars as pl
+
+from anomaly.errors import AnomalyError, DataError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_KINDS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "ipc",
+    ".ipc": "ipc",
+    ".feather": "ipc",
+}
+_COMPRESSED = (".gz", ".zst")
+_WIDTH_OF_TEXT = 24
+_INFER_ROWS = 10_000
+_SLICES, _SLICE_ROWS = 10, 5_000
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One file: its place, its form and how many rows it holds."""
+
+    path: Path
+    kind: str
+
+    def scan(self) -> pl.LazyFrame:
+        if self.kind == "csv":
+            separator = "\t" if ".tsv" in self.path.name else ","
+            # Every column as text: a number that is none is then found by us, and its row can be named.
+            return pl.scan_csv(self.path, infer_schema=False, separator=separator, glob=False)
+        if self.kind == "ndjson":
+            return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
+        if self.kind == "parquet":
+            return pl.scan_parquet(self.path, glob=False)
+        return pl.scan_ipc(self.path, glob=False)
+
+    def types(self) -> dict[str, pl.DataType]:
+        if self.kind != "csv":
+            return dict(self.scan().collect_schema())
+        separator = "\t" if ".tsv" in self.path.name else ","
+        head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=separator, glob=False)
+        return dict(head.collect_schema())
+
+
+class EventSource:
+    """Rows of events that can be read as often as needed.
+
+    Attributes
+    ----------
+    columns : type of each column; for CSV as its first 10,000 rows suggest, while the rows themselves come as text
+    n_rows : number of rows
+    n_bytes : size of the files, or of the frame in memory
+    name : what errors call it
+    """
+
+    def __init__(
+        self,
+        frame: pl.LazyFrame,
+        *,
+        columns: dict[str, pl.DataType],
+        n_bytes: int,
+        name: str,
+        parts: Sequence[_Part] = (),
+        held: pl.DataFrame | None = None,
+    ) -> None:
+        self.columns = columns
+        self.n_bytes = n_bytes
+        self.name = name
+        self._frame = frame
+        self._parts = tuple(parts)
+        self._held = held
+        self._n_rows: int | None = None if held is None else held.height
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open a file, a folder or a glob of CSV, NDJSON, Parquet or Arrow IPC; nothing is read yet.
+
+        Raises
+        ------
+        DataError
+            If there is no such file, it holds no rows, or its type is not known.
+        SchemaError
+            If the files of a folder differ in their columns.
+        """
+        parts = _find(path)
+        try:
+            schemas = [part.types() for part in parts]
+            _check_alike(parts, schemas)
+            frame = pl.concat([part.scan() for part in parts]) if len(parts) > 1 else parts[0].scan()
+            n_bytes = sum(part.path.stat().st_size for part in parts)
+            source = cls(frame, columns=schemas[0], n_bytes=n_bytes, name=str(path), parts=parts)
+            empty = source.head(1).height == 0
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(str(path), error) from error
+        if empty:
+            raise DataError(f"{path}: no rows")
+        return source
+
+    @classmethod
+    def from_frame(cls, frame: Any, name: str = "frame") -> Self:
+        """Read a Polars frame, eager or lazy, or a pandas frame.
+
+        Raises
+        ------
+        DataError
+            If it is no frame or holds no rows.
+        """
+        table = _polars(frame)
+        if table.height == 0:
+            raise DataError(f"{name}: no rows")
+        n_bytes = int(table.estimated_size())
+        return cls(table.lazy(), columns=dict(table.schema), n_bytes=n_bytes, name=name, held=table)
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows; read from the footer where the format has one, counted once where not."""
+        if self._n_rows is None:
+            self._n_rows = self._collect(self._frame.select(pl.len())).item()
+        return self._n_rows
+
+    @property
+    def memory(self) -> int:
+        """Estimated bytes of all rows in memory."""
+        if self._held is not None:
+            return self.n_bytes
+        return self.n_rows * sum(_width(dtype) for dtype in self.columns.values())
+
+    def head(self, rows: int) -> pl.DataFrame:
+        """Return the first rows."""
+        return self._collect(self._frame.head(rows))
+
+    def load(self, columns: Sequence[str], limit: int) -> EventSource:
+        """Return the source with these columns held in memory, or itself where that takes more than `limit` bytes."""
+        if self._held is not None or self.memory > limit:
+            return self
+        held = self._collect(self._frame.select(columns))
+        return EventSource(
+            self._frame,
+            columns={name: self.columns[name] for name in columns},
+            n_bytes=self.n_bytes,
+            name=self.name,
+            parts=self._parts,
+            held=held,
+        )
+
+    def batches(self, columns: Sequence[str] | None = None, rows: int = 500_000) -> Iterator[pl.DataFrame]:
+        """Yield frames of up to `rows` rows, in file order; CSV columns are text."""
+        names = list(self.columns) if columns is None else list(columns)
+        if self._held is not None:
+            table = self._held.select(names)
+            yield from (table.slice(start, rows) for start in range(0, table.height, rows))
+            return
+        try:
+            stream = self._frame.select(names).collect_batches(chunk_size=rows, maintain_order=True)
+            yield from (batch for batch in stream if batch.height)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(self.name, error) from error
+
+    def sample(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Return up to 50,000 rows from ten places spread over the file."""
+        frame = self._frame.select(list(self.columns) if columns is None else list(columns))
+        if any(part.kind in ("csv", "ndjson") for part in self._parts) and self._held is None:
+            # Text cannot be read from the middle.
+            return self._typed(self._collect(frame.head(_SLICES * _SLICE_ROWS)))
+        if self.n_rows <= _SLICES * _SLICE_ROWS:
+            return self._typed(self._collect(frame))
+        step = self.n_rows // _SLICES
+        return pl.concat([self._collect(frame.slice(k * step, _SLICE_ROWS)) for k in range(_SLICES)])
+
+    def _typed(self, table: pl.DataFrame) -> pl.DataFrame:
+        casts = [pl.col(c).cast(self.columns[c], strict=False) for c in table.columns if table[c].dtype == pl.String]
+        return table.with_columns(casts)
+
+    def fingerprint(self) -> str:
+        """Return a digest of the columns, the number of rows and a sample of them."""
+        digest = hashlib.sha256(f"{self.n_rows}".encode())
+        sample = self.sample()
+        for name in sample.columns:
+            digest.update(f"{name}:{self.columns[name]}".encode())
+            digest.update("\n".join(str(v) for v in sample[name].head(1_000)).encode())
+            digest.update("\n".join(str(v) for v in sample[name].tail(1_000)).encode())
+        return digest.hexdigest()[:16]
+
+    def locate(self, row: int) -> str:
+        """Return the file, the row in it (from 0) and for CSV the line of a row of the source."""
+        for part in self._parts:
+            height = self._collect(part.scan().select(pl.len())).item()
+            if row < height or part is self._parts[-1]:
+                line = f" (line {row + 2})" if part.kind == "csv" else ""
+                return f"{part.path}, row {row}{line}"
+            row -= height
+        return f"{self.name}, row {row}"
+
+    def describe(self) -> dict[str, Any]:
+        """Return what was read: name, rows, bytes, files and columns."""
+        return {
+            "name": self.name,
+            "rows": self.n_rows,
+            "bytes": self.n_bytes,
+            "files": max(len(self._parts), 1),
+            "columns": {name: str(dtype) for name, dtype in self.columns.items()},
+        }
+
+    def _collect(self, frame: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return frame.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise _unreadable(self.name, error) from error
+
+
+def _width(dtype: pl.DataType) -> int:
+    if dtype.is_numeric() or dtype.is_temporal():
+        return {"8": 1, "6": 2, "2": 4}.get(str(dtype)[-1], 8) if dtype.is_numeric() else 8
+    return _WIDTH_OF_TEXT
+
+
+def _kind(path: Path) -> str | None:
+    suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
+    return _KINDS.get(suffixes[-1].lower()) if suffixes else None
+
+
+def _find(path: str | Path) -> list[_Part]:
+    """Return the files behind a path, in the order of their names."""
+    place = Path(path)
+    if place.is_dir():
+        found = sorted(p for p in place.rglob("*") if p.is_file() and _kind(p))
+        if not found:
+            raise DataError(f"{path}: the folder holds no CSV, NDJSON, Parquet or Arrow file")
+    elif place.is_file():
+        found = [place]
+    else:
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
+        if not found:
+            raise DataError(f"{path}: no such file; events.path is a file, a folder or a glob")
+    parts = []
+    for file in found:
+        kind = _kind(file)
+        if kind is None:
+            raise DataError(f"{file}: unknown type; there are {', '.join(_KINDS)}")
+        parts.append(_Part(file, kind))
+    return parts
+
+
+def _check_alike(parts: list[_Part], schemas: list[dict[str, pl.DataType]]) -> None:
+    first = schemas[0]
+    for part, schema in zip(parts, schemas, strict=True):
+        differing = sorted(set(first) ^ set(schema))
+        if differing:
+            raise SchemaError(f"{part.path}: columns differ from {parts[0].path}: {', '.join(differing)}")
+        if part.kind == "csv":
+            continue
+        for name, dtype in schema.items():
+            if dtype != first[name]:
+                raise SchemaError(f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}")
+
+
+def _unreadable(name: str, error: Exception) -> AnomalyError:
+    if isinstance(error, pl.exceptions.NoDataError):
+        return DataError(f"{name}: empty file")
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return DataError(f"{name}: cannot be read ({reason})")
+
+
+def _polars(frame: Any) -> pl.DataFrame:
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if not (hasattr(frame, "columns") and hasattr(frame, "dtypes")):
+        raise DataError(f"expected a path, a Polars or a pandas frame, got {type(frame).__name__}")
+    return pl.DataFrame([_from_pandas(str(name), frame[name]) for name in frame.columns])
+
+
+def _from_pandas(name: str, column: Any) -> pl.Series:
+    """Return a pandas column without the Arrow bridge, which is an extra dependency."""
+    values = column.to_numpy()
+    if values.dtype.kind in "biufM":
+        return pl.Series(name, values, nan_to_null=values.dtype.kind == "f")
+    missing = column.isna().to_numpy()
+    return pl.Series(name, [None if gone else v for v, gone in zip(values, missing, strict=True)], strict=False)

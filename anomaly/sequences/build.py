@@ -1,0 +1,350 @@
+"""From raw rows to a store of encoded sequences.
+
+The rows are read twice, batch by batch: the first pass checks them, keeps the few columns that decide where each row goes
+and learns the encoder; the second encodes each batch and scatters it to its place, in memory or in mapped files.
+
+Shapes: T events, F coded fields, G numeric values.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time as clock_time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from anomaly.errors import DataError
+from anomaly.events.checks import BadRows, EventChecker, Finding
+from anomaly.events.encoder import SHARED_SUFFIX, EventEncoder
+from anomaly.events.infer import check_columns, infer_schema
+from anomaly.events.profile import ColumnProfile
+from anomaly.events.readers import EventSource
+from anomaly.events.schema import EventSchema, seconds
+from anomaly.events.times import NO_TIME
+from anomaly.sequences.cut import Cut, cut
+from anomaly.sequences.relational import count_entities
+from anomaly.sequences.spine import Spine
+from anomaly.sequences.store import SequenceStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, rows done, rows in all."""
+
+_FOREVER = 1 << 61
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A store and how it came to be.
+
+    Attributes
+    ----------
+    store, encoder, schema : the sequences, what encoded them, and the roles, none left open
+    findings : what the checks found
+    seconds : wall time
+    n_dropped : rows left out by `bad_rows="drop"`
+    """
+
+    store: SequenceStore
+    encoder: EventEncoder
+    schema: EventSchema
+    findings: list[Finding]
+    seconds: float
+    n_dropped: int = 0
+
+
+def build_store(
+    source: EventSource,
+    schema: EventSchema | None = None,
+    *,
+    encoder: EventEncoder | None = None,
+    history: EventSource | None = None,
+    out: Path | str | None = None,
+    memory_limit: int = 4 << 30,
+    bad_rows: BadRows = "fail",
+    max_bad: float = float("inf"),
+    batch_rows: int = 500_000,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Build the sequences of a source.
+
+    Parameters
+    ----------
+    schema : roles; the open ones are inferred
+    encoder : None or not yet fitted is fitted here; a fitted one is used as it is
+    history : rows that are read as the past of the source's rows and never reported
+    out : folder to write the store to, instead of memory; it appears when it is complete
+    memory_limit : a source that needs more than a quarter of these bytes is streamed, not held
+
+    Raises
+    ------
+    DataError, SchemaError
+        If rows or columns cannot be used, or the disk is too small.
+    """
+    begun = clock_time.perf_counter()
+    schema = _complete(source, schema, encoder)
+    job = _Build(source, schema, encoder, history, memory_limit, bad_rows, max_bad, batch_rows, progress)
+    store = job.run(None if out is None else Path(out))
+    elapsed = clock_time.perf_counter() - begun
+    return Prepared(store, job.encoder, schema, job.findings(), elapsed, sum(c.n_bad for c in job.checkers))
+
+
+def _complete(source: EventSource, schema: EventSchema | None, encoder: EventEncoder | None) -> EventSchema:
+    if schema is None and encoder is not None and hasattr(encoder, "schema_"):
+        schema = encoder.schema_
+    if schema is not None and schema.complete:
+        check_columns(source, schema)
+        return schema
+    return infer_schema(source, schema)
+
+
+class _Build:
+    """The two passes, and what they leave."""
+
+    def __init__(
+        self,
+        source: EventSource,
+        schema: EventSchema,
+        encoder: EventEncoder | None,
+        history: EventSource | None,
+        memory_limit: int,
+        bad_rows: BadRows,
+        max_bad: float,
+        batch_rows: int,
+        progress: Progress | None,
+    ) -> None:
+        self.schema, self.batch_rows = schema, batch_rows
+        self.encoder = EventEncoder() if encoder is None else encoder
+        self.fitting = not hasattr(self.encoder, "fields_")
+        self.profile = ColumnProfile(schema)
+        if history is not None:
+            check_columns(history, schema)
+        sources = [s for s in (history, source) if s is not None]
+        self.has_history = history is not None
+        self.sources = [s.load(schema.columns, memory_limit // 4) for s in sources]
+        self.checkers = [EventChecker(schema, s, bad_rows, max_bad) for s in self.sources]
+        self.total = sum(s.n_rows for s in self.sources)
+        self.spine = Spine(schema)
+        self.kept: list[NDArray[np.int64] | None] = []
+        self.n_backwards = 0
+        self.progress = progress
+
+    def run(self, out: Path | None) -> SequenceStore:
+        self._first_pass()
+        rows = cut(self.spine)
+        if not len(rows.offsets[1:]):
+            raise DataError(f"{self.sources[-1].name}: no rows are left to form a sequence")
+        shared = self._shared()
+        if self.fitting:
+            self._fit(rows, shared)
+        if out is None:
+            return self._fill(rows, shared, _Arrays(None))
+        return self._to_disk(rows, shared, out)
+
+    def _first_pass(self) -> None:
+        done = 0
+        for place, (source, checker) in enumerate(zip(self.sources, self.checkers, strict=True)):
+            for batch in source.batches(self.schema.columns, self.batch_rows):
+                row0 = checker.n_rows
+                checked = checker.check(batch)
+                self.spine.add(checked, row0)
+                self.kept.append(checked.kept)
+                if self.fitting:
+                    self.profile.add(checked.frame, checked.time)
+                done += batch.height
+                self._report("reading", done)
+            if self.has_history and place == 0:
+                self.spine.end_history()
+        self.spine.finish()
+
+    def _report(self, what: str, done: int) -> None:
+        if self.progress is not None:
+            self.progress(what, done, self.total)
+
+    def _shared(self) -> dict[str, NDArray[np.float32]]:
+        """Count the entities behind each shared value; where there is no entity, the sequences."""
+        owner = self.spine.key("entity") or self.spine.key("sequence")
+        names = self.schema.names("shared")
+        if not names or owner is None:
+            return {name + SHARED_SUFFIX: np.ones(self.spine.n_rows, np.float32) for name in names}
+        undated = self.spine.time == NO_TIME
+        time = np.where(undated, 0, self.spine.time) if undated.any() else self.spine.time
+        window = _FOREVER if self.schema.time is None else int(seconds(self.schema.shared_window) * 1e6)
+        return {n + SHARED_SUFFIX: count_entities(self.spine.keys[n].codes, owner.codes, time, window) for n in names}
+
+    def _fit(self, rows: Cut, shared: dict[str, NDArray[np.float32]]) -> None:
+        for name, counts in shared.items():
+            self.profile.add_numbers(name, counts)
+        self.encoder.fit_profile(self.profile)
+        if rows.entities is not None and len(rows.owner) > len(np.unique(rows.owner)):
+            used = np.unique(rows.owner)
+            self.encoder.fit_entities(rows.entities[used])
+
+    def _fill(self, rows: Cut, shared: dict[str, NDArray[np.float32]], arrays: _Arrays) -> SequenceStore:
+        """Encode every batch into its place and return the store."""
+        n = len(rows.order)
+        codes = arrays.empty("codes", (n, len(self.encoder.fields_)), self.encoder.code_dtype)
+        values = arrays.empty("values", (n, len(self.encoder.bins_)), np.float32)
+        for places, frame, time in self._second_pass(rows, shared):
+            batch_codes, batch_values = self.encoder.transform(frame, time)
+            target = places
+            if (target < 0).any():
+                inside = np.flatnonzero(target >= 0)
+                target, batch_codes, batch_values = target[inside], batch_codes[inside], batch_values[inside]
+            codes[target] = batch_codes
+            values[target] = batch_values
+        return self._store(rows, codes, values)
+
+    def _second_pass(
+        self, rows: Cut, shared: dict[str, NDArray[np.float32]]
+    ) -> Iterator[tuple[NDArray[np.int32] | NDArray[np.int64], pl.DataFrame, NDArray[np.int64]]]:
+        """Yield for each batch the places of its rows in the store (-1: left out), the rows and their times."""
+        place = np.full(self.spine.n_rows, -1, np.int32 if self.spine.n_rows < 1 << 31 else np.int64)
+        place[rows.order] = np.arange(len(rows.order), dtype=place.dtype)
+        start, done, kept = 0, 0, iter(self.kept)
+        columns = self.schema.inputs or self.schema.columns[:1]
+        for source in self.sources:
+            for batch in source.batches(columns, self.batch_rows):
+                good = next(kept)
+                done += batch.height
+                frame = batch if good is None else batch[good]
+                stop = start + frame.height
+                frame = frame.with_columns([pl.Series(name, c[start:stop]) for name, c in shared.items()])
+                yield place[start:stop], frame, self.spine.time[start:stop]
+                start = stop
+                self._report("encoding", done)
+
+    def _store(self, rows: Cut, codes: NDArray[Any], values: NDArray[np.float32]) -> SequenceStore:
+        time, delta = self._times(rows)
+        ids = self.spine.ids()
+        order = rows.order
+        return SequenceStore(
+            fields=self.encoder.fields_,
+            codes=codes,
+            value_names=self.encoder.value_names,
+            values=values,
+            delta=delta,
+            time=time,
+            row=self.spine.row[order],
+            offsets=rows.offsets,
+            entity=self._entities(rows),
+            context=rows.context,
+            sequence_ids=rows.ids,
+            entity_ids=rows.entity_ids.alias("entity"),
+            event_ids=None if ids is None else ids.gather(pl.Series(order.astype(np.uint32))).alias("id"),
+            n_entities=self.encoder.n_entities,
+            closed=self.schema.ends == "closed",
+            has_time=self.schema.time is not None,
+            extra={"dtypes": {c: str(self.sources[-1].columns[c]) for c in self.schema.columns}},
+        )
+
+    def _entities(self, rows: Cut) -> NDArray[np.int32]:
+        if rows.entities is None or self.encoder.n_entities == 1:
+            return np.zeros(len(rows.owner), np.int32)
+        return self.encoder.entity_codes(rows.entities)[rows.owner]
+
+    def _times(self, rows: Cut) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return (T,) times, a missing one filled with the one before it, and (T,) seconds since the event before."""
+        n = len(rows.order)
+        if self.schema.time is None:
+            return np.zeros(n, np.int64), np.full(n, np.nan, np.float32)
+        time = self.spine.time[rows.order]
+        lost = time == NO_TIME
+        first = rows.offsets[:-1]
+        if lost.any():
+            return self._patchy(time, lost, rows)
+        step = np.diff(time, prepend=time[:1])
+        step[first] = 0
+        return time, self._forward(step)
+
+    def _forward(self, step: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return steps in seconds; the order that is stated stands, so a step back counts as none."""
+        self.n_backwards = int((step < 0).sum())
+        if self.n_backwards:
+            np.maximum(step, 0, out=step)
+        return (step * 1e-6).astype(np.float32)
+
+    def _patchy(
+        self, time: NDArray[np.int64], lost: NDArray[np.bool_], rows: Cut
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        n = len(time)
+        known = np.maximum.accumulate(np.where(lost, -1, np.arange(n)))
+        start = np.repeat(rows.offsets[:-1], np.diff(rows.offsets))
+        none_yet = known < start
+        filled = np.where(none_yet, 0, time[np.maximum(known, 0)])
+        step = np.diff(filled, prepend=filled[:1])
+        # Without a known time on both sides there is no gap to speak of.
+        step[lost | np.append(True, none_yet[:-1])] = 0
+        delta = self._forward(step)
+        delta[lost | np.append(False, none_yet[:-1])] = np.nan
+        delta[rows.offsets[:-1]] = 0
+        return filled, delta
+
+    def _to_disk(self, rows: Cut, shared: dict[str, NDArray[np.float32]], out: Path) -> SequenceStore:
+        if out.exists() and any(out.iterdir()):
+            raise DataError(f"{out}: already there; choose another folder")
+        draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
+        try:
+            draft.mkdir(parents=True)
+            self._check_disk(rows, draft)
+            self._fill(rows, shared, _Arrays(draft)).save(draft)
+            if out.exists():
+                out.rmdir()
+            draft.rename(out)
+        except OSError as error:
+            raise DataError(f"{out}: cannot be written ({error.strerror or error}); free space, or choose out=") from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+        return SequenceStore.open(out)
+
+    def _check_disk(self, rows: Cut, folder: Path) -> None:
+        width = np.dtype(self.encoder.code_dtype).itemsize * len(self.encoder.fields_) + 4 * len(self.encoder.bins_)
+        need = len(rows.order) * (width + 20) + 40 * len(rows.offsets)
+        free = shutil.disk_usage(folder).free
+        if need > free:
+            raise DataError(f"{folder.parent}: the store needs {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+
+    def findings(self) -> list[Finding]:
+        """Return what both the single columns and the whole show."""
+        found = [finding for checker in self.checkers for finding in checker.findings()]
+        if self.n_backwards:
+            message = "time goes back against the stated order; the gap counts as none"
+            found.append(
+                Finding("warning", "time going backwards", str(self.schema.time), self.n_backwards, -1, message)
+            )
+        ids = self.spine.ids()
+        if ids is not None:
+            repeated = len(ids) - ids.n_unique()
+            if repeated:
+                message = "ids are not unique; labels by id will not be clear"
+                row = int(ids.is_first_distinct().not_().arg_max() or 0)
+                found.append(Finding("warning", "duplicated ids", ids.name, repeated, row, message))
+        for name, shares in getattr(self.encoder, "shares_", {}).items():
+            if self.fitting and (shares > 0).sum() < 2:
+                found.append(Finding("info", "constant column", name, self.total, -1, "has one value and tells nothing"))
+        return found
+
+
+@dataclass(frozen=True)
+class _Arrays:
+    """New arrays, in memory or in files that are as large as they will be from the start."""
+
+    folder: Path | None
+
+    def empty(self, name: str, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+        if self.folder is None:
+            return np.empty(shape, dtype)
+        path = self.folder / f"{name}.npy"
+        mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        # A mapped file with holes would end the process when the disk fills up; without holes it is refused here.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        return mapped

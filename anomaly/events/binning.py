@@ -64,10 +64,11 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
         zero = np.array([0, np.nextafter(np.float32(0), np.float32(1))], np.float32)
         if not len(nonzero):
             return zero
-        distinct = np.unique(nonzero)
+        ascending = np.sort(nonzero)
+        distinct = ascending[np.append(True, ascending[1:] != ascending[:-1])]
         if len(distinct) > self.n_bins:
-            distinct = np.unique(np.quantile(nonzero, self._levels(), method="lower").astype(np.float32))
-        beyond = np.nextafter(nonzero.max(), np.float32(np.inf))
+            distinct = ascending[(self._levels() * (len(ascending) - 1)).astype(np.int64)]
+        beyond = np.nextafter(ascending[-1], np.float32(np.inf))
         return np.unique(np.concatenate([distinct, zero, [beyond]])).astype(np.float32)
 
     def _levels(self) -> NDArray[np.float64]:
@@ -84,10 +85,10 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
         if high - low > _HEAVY * (upper - lower):
             size = np.abs(seen[seen != 0])
             self.log_scale_ = float(np.median(size)) if len(size) else 0.0
-        warped = self._warp(seen).astype(np.float64)
-        lower, middle, upper = np.quantile(warped, [0.25, 0.5, 0.75])
-        self.center_ = float(middle)
-        self.spread_ = float((upper - lower) / 1.349 or warped.std() or 1.0)
+            lower, upper = (float(v) for v in self._warp(np.array([lower, upper], np.float32)))
+        warped = self._warp(seen)
+        self.center_ = float(np.median(warped))
+        self.spread_ = float((upper - lower) / 1.349 or warped.std(dtype=np.float64) or 1.0)
 
     def _warp(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.log_scale_:

@@ -132,7 +132,9 @@ class EventChecker:
             return CheckedBatch(batch, time, None)
         return self._drop(batch, time, bad)
 
-    def _note(self, check: str, column: pl.Series, found: pl.Series | NDArray[np.bool_], bad: NDArray[np.bool_]) -> None:
+    def _note(
+        self, check: str, column: pl.Series, found: pl.Series | NDArray[np.bool_], bad: NDArray[np.bool_]
+    ) -> None:
         mask = found if isinstance(found, np.ndarray) else found.to_numpy()
         if mask.any():
             self._tallies.setdefault((check, column.name), _Tally()).add(mask, self.n_rows, column)
@@ -149,8 +151,9 @@ class EventChecker:
                 cast.append(typed)
         batch = batch.with_columns(cast)
         for name in self.schema.names("numeric"):
-            if np.isinf(batch[name].max() or 0) or np.isinf(batch[name].min() or 0):
-                self._note("infinite value", batch[name], batch[name].is_infinite().fill_null(False), bad)
+            column = batch[name]
+            if column.dtype.is_float() and np.isinf([float(v or 0) for v in (column.min(), column.max())]).any():  # type: ignore[arg-type]
+                self._note("infinite value", column, column.is_infinite().fill_null(False), bad)
         return batch
 
     def _times(self, batch: pl.DataFrame, bad: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -14,12 +14,13 @@ from sklearn.base import BaseEstimator
 from anomaly.errors import NotFittedError, SchemaError
 from anomaly.events.binning import QuantileBins
 from anomaly.events.checks import parse_times
+from anomaly.events.drift import Drift, code_shares, drift
 from anomaly.events.profile import ColumnProfile, numbers
 from anomaly.events.times import NO_TIME, clock
 from anomaly.events.vocabulary import FIRST_VALUE, UNKNOWN, Field, Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -94,7 +95,9 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         for name in (*schema.names("numeric"), *shared):
             sample = profile.samples[name]
             self.bins_[name] = QuantileBins(n_bins=self.n_bins).fit(sample.values(), sample.low, sample.high)
-        self.entities_ = Vocabulary(max_size=2**31 - 8).fit(pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.Int64))
+        self.entities_ = Vocabulary(max_size=2**31 - 8).fit(
+            pl.Series([], dtype=pl.String), pl.Series([], dtype=pl.Int64)
+        )
         self._set_fields(profile)
         return self
 
@@ -172,6 +175,17 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         """Return the codes of entities, 0 where `fit` did not see them."""
         codes = self.entities_.transform(entities) - FIRST_VALUE + 1
         return np.maximum(codes, 0).astype(np.int32)
+
+    def drift(self, codes: NDArray[Any], dtypes: Mapping[str, str] | None = None) -> list[Drift]:
+        """Return what differs from training in encoded rows: types, shares of unknown values, shifted distributions.
+
+        Parameters
+        ----------
+        codes : (T, F), as a store holds them
+        dtypes : types of the columns, as a store's `extra["dtypes"]` holds them
+        """
+        names, sizes = tuple(f.name for f in self.fields_), tuple(f.size for f in self.fields_)
+        return drift(self, code_shares(codes, sizes, names), dtypes)
 
     def decode(self, name: str, codes: NDArray[Any]) -> list[str]:
         """Return what the codes of a field stand for, as text for people."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -13,19 +14,33 @@ from anomaly.events.schema import AUTO, EventSchema
 from anomaly.events.times import NO_TIME, guess_unit, parse_time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from anomaly.events.readers import EventSource
 
-_PEOPLE = "user customer client account member buyer shopper player employee cardholder person visitor entity".split()
-_SEQUENCES = "sequence session case trace visit conversation".split()
-_TIMES = "timestamp datetime time event_time created_at created occurred_at date ts t".split()
-_ORDERS = "position step seq seqno seq_no sequence_number event_index event_number order_in_session".split()
-_IDS = "event_id transaction_id tx_id row_id record_id log_id uuid id".split()
-_AMOUNTS = re.compile(r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y")
+_PEOPLE = (
+    *("user", "customer", "client", "account", "member", "buyer", "shopper", "player", "employee", "cardholder"),
+    *("person", "visitor", "entity"),
+)
+_SEQUENCES = ("sequence", "session", "case", "trace", "visit", "conversation")
+_TIMES = ("timestamp", "datetime", "time", "event_time", "created_at", "created", "occurred_at", "date", "ts", "t")
+_ORDERS = ("position", "step", "seq", "seqno", "seq_no", "sequence_number", "event_index", "event_number")
+_IDS = ("event_id", "transaction_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id")
+_AMOUNTS = re.compile(
+    r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y"
+)
 _LABELS = re.compile(
     r"label|labels|target|class|is_?fraud|fraud|is_?anomal\w*|anomal\w*|is_?attack|attack|outlier|is_?outlier|malicious"
     r"|ground_?truth|truth|typology|scenario|fraud_\w+|\w+_label|chargeback|is_?bot"
 )
 _SPLITS = re.compile(r"split|fold|subset|partition")
+_CODES = frozenset(
+    (
+        *("id", "no", "code", "device", "ip", "terminal", "merchant", "seller", "product", "item", "sku", "peer"),
+        *("address", "card", "phone", "email", "store", "shop", "branch", "city", "zip", "postcode", "country"),
+        *("category", "channel", "agent", "host", "port", "resource", "event", "action", "type", "status"),
+    )
+)
 _FEW = 64
 _UNIQUE = 0.5
 
@@ -57,9 +72,7 @@ def check_columns(source: EventSource, schema: EventSchema) -> None:
                 raise SchemaError(f"{source.name}: no column {name} (events.{role}); {close}")
 
 
-def _closest(name: str, columns: Any) -> str:
-    import difflib
-
+def _closest(name: str, columns: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, list(columns), n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"
 
@@ -71,6 +84,8 @@ class _Guess:
         self.sample = source.sample()
         self.distinct = {c: self.sample[c].n_unique() for c in self.sample.columns}
         self.schema = stated
+        # That nobody owns the rows must be said; the file is then one history.
+        self._history = stated.entity is None or stated.gap is not None or stated.window is not None
         self._settle("time", self._time)
         self._settle("id", self._id)
         self._settle_sequence()
@@ -80,16 +95,18 @@ class _Guess:
         self._settle_inputs()
         self._settle_unit()
         if self.schema.ends == "auto":
-            self.schema = replace(self.schema, ends="closed" if self.schema.sequence else "open")
+            # A sequence column that is the entity itself is a whole history, and a history goes on.
+            closed = self.schema.sequence is not None and self.schema.sequence != self.schema.entity
+            self.schema = replace(self.schema, ends="closed" if closed else "open")
 
     def _free(self) -> list[str]:
         return [c for c in self.sample.columns if c not in self.schema.columns]
 
-    def _settle(self, role: str, guess: Any) -> None:
+    def _settle(self, role: str, guess: Callable[[], object]) -> None:
         if getattr(self.schema, role) == AUTO:
-            self.schema = replace(self.schema, **{role: guess()})
+            self.schema = replace(self.schema, **{role: guess()})  # type: ignore[arg-type]
 
-    def _named(self, words: list[str]) -> list[str]:
+    def _named(self, words: tuple[str, ...]) -> list[str]:
         """Return the free columns whose name is one of some words, with or without "_id", in the order of the words."""
         free = {c.lower(): c for c in reversed(self._free())}
         forms = [f for w in words for f in (w, f"{w}_id", f"{w}id", f"id_{w}", f"{w}_no", f"{w}_number", f"{w}_name")]
@@ -127,7 +144,14 @@ class _Guess:
             self.schema = replace(schema, entity=None)
 
     def _entity(self) -> str | None:
-        return next((c for c in self._named(_PEOPLE) if not self._float(c) and self.distinct[c] > 1), None)
+        return next((c for c in self._named(_PEOPLE) if not self._float(c) and self._owns(c)), None)
+
+    def _owns(self, name: str) -> bool:
+        """Return whether each sequence belongs to one value of a column, of which there are several."""
+        if self.distinct[name] < 2 or self.schema.sequence is None:
+            return self.distinct[name] > 1
+        owners = self.sample.group_by(self.schema.sequence).agg(pl.col(name).n_unique())[name]
+        return bool((owners == 1).all())
 
     def _order(self) -> tuple[str, ...]:
         found = [c for c in self._named(_ORDERS) if self.sample[c].dtype.is_integer()]
@@ -137,16 +161,12 @@ class _Guess:
         schema = self.schema
         if schema.gap is not None and schema.time is None:
             raise SchemaError(f"{source.name}: events.gap needs a time; state events.time=COLUMN")
-        if schema.entity is None and schema.sequence is None and not self._alone:
+        if schema.entity is None and schema.sequence is None and not self._history:
             names = ", ".join(source.columns)
             raise SchemaError(
                 f"{source.name}: cannot tell whose events these are; state events.entity=COLUMN or "
                 f"events.sequence=COLUMN, one of {names} (events.entity=null reads the file as one history)"
             )
-
-    @property
-    def _alone(self) -> bool:
-        return False
 
     def _settle_inputs(self) -> None:
         schema = self.schema
@@ -169,13 +189,16 @@ class _Guess:
             return "numeric"
         unique = self.sample.height > 50 and distinct > _UNIQUE * (self.sample.height - column.null_count())
         if column.dtype.is_integer():
-            if distinct > _FEW and re.search(r"_?id$|_no$|_code$", name.lower()):
-                return None if unique else "categorical"
-            amount = _AMOUNTS.fullmatch(name.lower().rsplit("_", 1)[-1]) or _AMOUNTS.fullmatch(name.lower())
-            return "numeric" if amount or distinct > _FEW else "categorical"
+            return self._integer_kind(name, unique)
         if column.dtype.is_temporal() or column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
             return None
         return None if unique else "categorical"
+
+    def _integer_kind(self, name: str, unique: bool) -> str | None:
+        words = re.split(r"[_\W]+", name.lower())
+        if words[-1] in _CODES or name.lower() in _CODES or words[0] in _CODES:
+            return None if unique and self.distinct[name] > _FEW else "categorical"
+        return "numeric" if _AMOUNTS.fullmatch(words[-1]) or self.distinct[name] > _FEW else "categorical"
 
     def _settle_unit(self) -> None:
         schema = self.schema

@@ -47,8 +47,8 @@ def guess_unit(column: pl.Series) -> str:
 def parse_time(column: pl.Series, unit: str = "s", timezone: str | None = None) -> NDArray[np.int64]:
     """Return (T,) microseconds since 1970 UTC, `NO_TIME` where missing or unparsable.
 
-    Numbers count `unit` from 1970, or from the column's own zero. Text is ISO 8601, with or without a zone, year first or
-    day.month.year; times without a zone are read in `timezone`.
+    Numbers count `unit` from 1970, or from the column's own zero. Text is ISO 8601, with or without a zone, year first
+    or day.month.year; times without a zone are read in `timezone`.
     """
     dtype = column.dtype
     if isinstance(dtype, pl.Duration):
@@ -70,7 +70,7 @@ def _micros(column: pl.Series) -> NDArray[np.int64]:
 
 
 def _to_utc(column: pl.Series, timezone: str | None) -> pl.Series:
-    """Read naive times in a zone; the hour that a change of clocks repeats is its first, the one it skips is missing."""
+    """Read naive times in a zone; of an hour that comes twice the first is meant, one that is skipped is missing."""
     if timezone is None or column.dtype.time_zone is not None:  # type: ignore[attr-defined]
         return column
     try:
@@ -120,7 +120,7 @@ def clock(time: NDArray[np.int64], timezone: str | None = None) -> tuple[NDArray
     missing = time == NO_TIME
     local = np.where(missing, 0, time)
     if timezone not in (None, "UTC"):
-        stamps = pl.Series(local).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(timezone)  # type: ignore[arg-type]
+        stamps = pl.Series(local).cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(timezone)
         local = stamps.dt.replace_time_zone(None).to_physical().to_numpy()
     hours = local // 3_600_000_000
     # 1970-01-01 was a Thursday.

@@ -137,7 +137,8 @@ class _Lookup:
     def _strings(self, column: pl.Series) -> NDArray[np.int32]:
         places = column.cast(pl.String).cast(self.enum, strict=False).to_physical()
         table = np.append(self.codes, np.int32(self.unknown))
-        return table[places.fill_null(len(self.codes)).to_numpy().astype(np.int64)]
+        found: NDArray[np.int32] = table[places.fill_null(len(self.codes)).to_numpy().astype(np.int64)]
+        return found
 
     def _integers(self, column: pl.Series) -> NDArray[np.int32]:
         cast = column.cast(pl.Int64, strict=False)
@@ -153,8 +154,8 @@ class _Lookup:
 
 def canonical(column: pl.Series) -> pl.Series:
     """Return a column as Int64 where it holds integers, else as String, so that equal values meet across files."""
-    if column.dtype == pl.UInt64:
-        return column.cast(pl.String) if (column.max() or 0) >= 1 << 63 else column.cast(pl.Int64)
+    if column.dtype == pl.UInt64:  # Hashes, more often than not; half of them do not fit.
+        return column.cast(pl.String)
     if column.dtype.is_integer():
         return column.cast(pl.Int64)
     if column.dtype == pl.Null:

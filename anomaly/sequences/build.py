@@ -1,7 +1,7 @@
 """From raw rows to a store of encoded sequences.
 
-The rows are read twice, batch by batch: the first pass checks them, keeps the few columns that decide where each row goes
-and learns the encoder; the second encodes each batch and scatters it to its place, in memory or in mapped files.
+The rows are read twice, batch by batch: the first pass checks them, keeps the few columns that decide where each row
+goes and learns the encoder; the second encodes each batch and scatters it to its place, in memory or in mapped files.
 
 Shapes: T events, F coded fields, G numeric values.
 """
@@ -205,7 +205,7 @@ class _Build:
 
     def _second_pass(
         self, rows: Cut, shared: dict[str, NDArray[np.float32]]
-    ) -> Iterator[tuple[NDArray[np.int32] | NDArray[np.int64], pl.DataFrame, NDArray[np.int64]]]:
+    ) -> Iterator[tuple[NDArray[Any], pl.DataFrame, NDArray[np.int64]]]:
         """Yield for each batch the places of its rows in the store (-1: left out), the rows and their times."""
         place = np.full(self.spine.n_rows, -1, np.int32 if self.spine.n_rows < 1 << 31 else np.int64)
         place[rows.order] = np.arange(len(rows.order), dtype=place.dtype)
@@ -300,7 +300,9 @@ class _Build:
                 out.rmdir()
             draft.rename(out)
         except OSError as error:
-            raise DataError(f"{out}: cannot be written ({error.strerror or error}); free space, or choose out=") from error
+            raise DataError(
+                f"{out}: cannot be written ({error.strerror or error}); free space, or choose out="
+            ) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return SequenceStore.open(out)
@@ -329,7 +331,9 @@ class _Build:
                 found.append(Finding("warning", "duplicated ids", ids.name, repeated, row, message))
         for name, shares in getattr(self.encoder, "shares_", {}).items():
             if self.fitting and (shares > 0).sum() < 2:
-                found.append(Finding("info", "constant column", name, self.total, -1, "has one value and tells nothing"))
+                found.append(
+                    Finding("info", "constant column", name, self.total, -1, "has one value and tells nothing")
+                )
         return found
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from anomaly.errors import DataError
 from anomaly.events.schema import seconds
 from anomaly.events.times import NO_TIME
-from anomaly.sequences.sort import sort_rows
+from anomaly.sequences.sort import Integers, sort_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,11 +67,11 @@ def cut(spine: Spine) -> Cut:
 
 def _sort(spine: Spine, group: Key | None) -> NDArray[np.int64]:
     """Order rows by group, past before present, the order columns, time, and place in the file."""
-    keys: list[NDArray[np.int64]] = [] if group is None else [group.codes]  # type: ignore[list-item]
+    keys: list[Integers] = [] if group is None else [group.codes]
     if spine.n_past:
         keys.append((np.arange(spine.n_rows) >= spine.n_past).astype(np.int64))
     ordered = spine.schema.names("order")
-    keys += [spine.keys[name].codes for name in ordered]  # type: ignore[misc]
+    keys += [spine.keys[name].codes for name in ordered]
     if spine.schema.time is not None:
         fill = not ordered and bool((spine.time == NO_TIME).any())
         keys.append(_filled(spine, group) if fill else spine.time)
@@ -83,7 +83,8 @@ def _filled(spine: Spine, group: Key | None) -> NDArray[np.int64]:
     time = pl.Series("time", spine.time).replace(NO_TIME, None)
     codes = pl.Series("group", np.zeros(spine.n_rows, np.int32) if group is None else group.codes)
     filled = pl.DataFrame([time, codes]).select(pl.col("time").forward_fill().over("group"))
-    return filled["time"].fill_null(NO_TIME).to_numpy()
+    time_filled: NDArray[np.int64] = filled["time"].fill_null(NO_TIME).to_numpy()
+    return time_filled
 
 
 def _starts(spine: Spine, group: Key | None, order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -138,14 +139,15 @@ def _context(spine: Spine, order: NDArray[np.int64], offsets: NDArray[np.int64])
     if not spine.n_past:
         return np.zeros(len(offsets) - 1, np.int64)
     past = np.concatenate([[0], np.cumsum(order < spine.n_past)])
-    return past[offsets[1:]] - past[offsets[:-1]]
+    context: NDArray[np.int64] = past[offsets[1:]] - past[offsets[:-1]]
+    return context
 
 
 def _arrange(spine: Spine, whole: Cut) -> Cut:
     """Put an entity's sequences in the order of their first rows, and leave out those that lie wholly in the past."""
     first = whole.order[whole.offsets[:-1]]
     ordered = spine.schema.names("order")
-    keys = [whole.owner, *(spine.keys[name].codes[first] for name in ordered[:-1])]
+    keys: list[Integers] = [whole.owner, *(spine.keys[name].codes[first] for name in ordered[:-1])]
     if spine.schema.time is not None:
         keys.append(spine.time[first])
     keys += [spine.keys[name].codes[first] for name in ordered[-1:]]

@@ -1,7 +1,7 @@
 """How many entities share a device, an address, a card: counted at every use, from that use and those before it.
 
-The uses of one value by one entity are merged into intervals in which the entity is active; the count at an event is the
-number of intervals that have started by then minus the number that have ended.
+The uses of one value by one entity are merged into intervals in which the entity is active; the count at an event is
+the number of intervals that have started by then minus the number that have ended.
 
 Shapes: T events, U intervals.
 """
@@ -50,7 +50,7 @@ def _slices(value: NDArray[np.int32]) -> Iterator[slice]:
     bounds = np.append(np.flatnonzero(value[1:] != value[:-1]) + 1, len(value))
     start = 0
     while start < len(value):
-        stop = int(bounds[min(np.searchsorted(bounds, start + _SLICE), len(bounds) - 1)])
+        stop = int(bounds[min(int(np.searchsorted(bounds, start + _SLICE)), len(bounds) - 1)])
         yield slice(start, stop)
         start = stop
 

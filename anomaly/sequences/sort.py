@@ -1,15 +1,15 @@
 """Order rows by many keys with one primitive: `np.sort` of packed integers.
 
-A key and the row's place share one int64, the place in the low bits, so that sorting the integers sorts the rows, stably
-and several times faster than an index sort. Keys that do not fit together are sorted digit by digit, the least significant
-first (a radix sort whose digits are some 40 bits wide).
+A key and the row's place share one int64, the place in the low bits, so that sorting the integers sorts the rows,
+stably and several times faster than an index sort. Keys that do not fit together are sorted digit by digit, the least
+significant first (a radix sort whose digits are some 40 bits wide).
 
 Shapes: T rows.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+Integers: TypeAlias = "NDArray[np.int64] | NDArray[np.int32]"
+
 _UNITS = (1_000_000, 1_000)
 
 
-def sort_rows(keys: Sequence[NDArray[np.int64]], n_rows: int) -> NDArray[np.int64]:
+def sort_rows(keys: Sequence[Integers], n_rows: int) -> NDArray[np.int64]:
     """Return (T,) places that sort the rows by keys of (T,) integers, the most significant first, ties by row."""
     keys = [key for key in keys if len(key)]
     # Ties keep the order of the rows: a last key that rises with the rows orders nothing.
@@ -37,7 +39,7 @@ def sort_rows(keys: Sequence[NDArray[np.int64]], n_rows: int) -> NDArray[np.int6
 class _Ruler:
     """A key measured from its smallest value in its coarsest unit."""
 
-    def __init__(self, key: NDArray[np.int64]) -> None:
+    def __init__(self, key: Integers) -> None:
         self.key = key
         self.low = int(key.min())
         self.unit = 1
@@ -60,7 +62,7 @@ class _Ruler:
         return part.view(np.int64)
 
 
-def _remainder(key: NDArray[np.int64], low: int, unit: int) -> bool:
+def _remainder(key: Integers, low: int, unit: int) -> bool:
     """Return whether some value is no whole number of units above the lowest; a short look answers most often."""
     return any(bool((np.mod(part, unit) != low % unit).any()) for part in (key[:1000], key))
 

@@ -6,7 +6,7 @@ Shapes: T rows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -47,7 +47,7 @@ class KeyColumn:
         self._categories = pl.Categories.random()
         # Polars forgets the categories once no column uses them.
         self._anchor = pl.Series([], dtype=pl.Categorical(self._categories))
-        self._parts: list[NDArray[np.int64] | NDArray[np.int32]] = []
+        self._parts: list[NDArray[Any]] = []
         self._gone: list[NDArray[np.bool_]] = []
 
     def add(self, column: pl.Series) -> None:
@@ -68,7 +68,7 @@ class KeyColumn:
             values = _integers(column)
         else:
             text = column.cast(pl.String).cast(pl.Categorical(self._categories))
-            values = text.to_physical().fill_null(0).to_numpy().astype(np.int32)
+            values = text.to_physical().fill_null(0).to_numpy().view(np.int32)
         self._parts.append(values)
         if column.null_count():
             self._gone.append(column.is_null().to_numpy())
@@ -81,7 +81,7 @@ class KeyColumn:
         whole = self._parts[0] if len(self._parts) == 1 else np.concatenate(self._parts)
         self._parts = []
         gone = np.concatenate(missing) if missing else np.zeros(0, np.int64)
-        codes, distinct = _dense(whole, gone)
+        codes, distinct = _dense(whole)
         values = self._values(distinct)
         if not self.numbers:
             rank = np.empty(len(values), np.int32)
@@ -108,7 +108,7 @@ def _is_number(dtype: pl.DataType) -> bool:
     return dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean
 
 
-def _integers(column: pl.Series) -> NDArray[np.int64] | NDArray[np.int32]:
+def _integers(column: pl.Series) -> NDArray[Any]:
     """Return numbers, dates and flags as integers of the same order; 0 where missing."""
     if column.dtype.is_float() or column.dtype.is_decimal():
         return _flip(column.cast(pl.Float64).fill_null(0.0).to_numpy().view(np.int64))
@@ -125,9 +125,7 @@ def _flip(bits: NDArray[np.int64]) -> NDArray[np.int64]:
     return bits ^ ((bits >> 63) & np.int64(2**63 - 1))
 
 
-def _dense(
-    whole: NDArray[np.int64] | NDArray[np.int32], gone: NDArray[np.int64]
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def _dense(whole: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Return ranks of integers and the distinct integers; by a table where their range is small."""
     if not len(whole):
         return np.zeros(0, np.int32), np.zeros(0, np.int64)

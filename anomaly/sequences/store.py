@@ -111,7 +111,7 @@ class SequenceStore:
         index = np.asarray(indices)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
         places, offsets = self.events_of(index)
-        flat = {name: np.ascontiguousarray(getattr(self, name)[places]) for name in _FLAT}
+        flat: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[places]) for name in _FLAT}
         return replace(
             self,
             **flat,
@@ -133,7 +133,7 @@ class SequenceStore:
         flat = _mix(flat ^ self.position().astype(np.uint64))
         starts = np.minimum(self.offsets[:-1], max(self.n_events - 1, 0))
         sums = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
-        sums = np.where(self.lengths > 0, sums, np.uint64(0))
+        sums[self.lengths == 0] = 0
         return _mix(_mix(sums ^ self.lengths.astype(np.uint64)) ^ self.entity.astype(np.uint64))
 
     def save(self, folder: Path | str) -> Path:
@@ -176,7 +176,7 @@ class SequenceStore:
         folder = Path(folder)
         try:
             meta = json.loads((folder / "store.json").read_text())
-            ids = pl.read_ipc(folder / "ids.arrow", memory_map=False)
+            ids = pl.read_ipc(folder / "ids.arrow")
             arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in (*_FLAT, *_RAGGED)}
         except (OSError, ValueError) as error:
             raise ArtifactError(f"{folder}: no complete sequence store ({error})") from error
@@ -186,7 +186,7 @@ class SequenceStore:
             value_names=tuple(meta["value_names"]),
             sequence_ids=ids["sequence"],
             entity_ids=ids["entity"],
-            event_ids=pl.read_ipc(events, memory_map=False)["id"] if events.exists() else None,
+            event_ids=pl.read_ipc(events)["id"] if events.exists() else None,
             n_entities=meta["n_entities"],
             closed=meta["closed"],
             has_time=meta["has_time"],

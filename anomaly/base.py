@@ -68,6 +68,11 @@ class Statistics:
         if not self.tails:
             object.__setattr__(self, "tails", ("upper",) * len(self.names))
 
+    @classmethod
+    def concat(cls, blocks: list[Statistics]) -> Statistics:
+        """Lay the same statistics of consecutive blocks of items end to end."""
+        return cls(np.concatenate([b.values for b in blocks]), blocks[0].names, blocks[0].tails)
+
 
 class Detector(BaseEstimator, ABC):  # type: ignore[misc]
     """Score items; scikit-learn's manners, PyOD's names.
@@ -117,6 +122,37 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
 
 
+@dataclass(frozen=True)
+class Analysis:
+    """All that one pass of an event detector yields.
+
+    Attributes
+    ----------
+    statistics : of the N sequences
+    fields_TF : (T, F) evidence per event and field
+    event_statistics : of the T events
+    embedding_ND : (N, D) float32, or None where the detector has none
+    """
+
+    statistics: Statistics
+    fields_TF: NDArray[np.float32]
+    event_statistics: Statistics
+    embedding_ND: NDArray[np.float32] | None = None
+
+    @classmethod
+    def concat(cls, blocks: list[Analysis]) -> Analysis:
+        """Lay the analyses of consecutive blocks of sequences end to end."""
+        if len(blocks) == 1:
+            return blocks[0]
+        embeddings = [b.embedding_ND for b in blocks if b.embedding_ND is not None]
+        return cls(
+            Statistics.concat([b.statistics for b in blocks]),
+            np.concatenate([b.fields_TF for b in blocks]),
+            Statistics.concat([b.event_statistics for b in blocks]),
+            np.concatenate(embeddings) if embeddings else None,
+        )
+
+
 class EventDetector(Detector):
     """A detector that also scores single events."""
 
@@ -138,6 +174,10 @@ class EventDetector(Detector):
     def event_statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics of every event, for runs in which the event is the item."""
         return Statistics(self.score_events(X)[:, None], ("",))
+
+    def analyse(self, X: SequenceStore) -> Analysis:
+        """Return statistics, fields and event statistics together; override where one pass yields them all."""
+        return Analysis(self.statistics(X), self.score_fields(X), self.event_statistics(X))
 
 
 class ScoreCalibrator(BaseEstimator, ABC):  # type: ignore[misc]

@@ -1,0 +1,78 @@
+"""Where the residuals of length-sorted batches come back into the store's order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from anomaly.scores.statistics import EventResiduals
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from anomaly.nn.residuals import Residuals
+    from anomaly.sequences.batch import Pieces
+    from anomaly.sequences.store import SequenceStore
+
+
+class ResidualBuffer:
+    """Collect the residuals of a store's pieces; of overlapping pieces each event's own comes from one.
+
+    Parameters
+    ----------
+    store : whose events are scored
+    clock : (F,) bool, which of the F predicted fields tell the time of day or week
+    width : of the embedding
+    profiles : whether a population pass yields a contrast
+    """
+
+    def __init__(self, store: SequenceStore, *, clock: NDArray[np.bool_], width: int, profiles: bool) -> None:
+        T, F, N = store.n_events, len(clock), len(store)
+        self.origin = int(store.offsets[0])
+        self.offsets, self.clock = store.offsets, clock
+        self.surprisal_TF, self.expected_TF, self.tail_TF = (np.empty((T, F), np.float32) for _ in range(3))
+        self.gap_surprisal_T, self.gap_pit_T = np.empty(T, np.float32), np.empty(T, np.float32)
+        self.contrast_T = np.empty(T, np.float32) if profiles else None
+        self.end_N = np.zeros(N, np.float32)
+        self.embedding_ND, self.weight_N = np.zeros((N, width), np.float32), np.zeros(N, np.float32)
+
+    def put(self, residuals: Residuals, population_TF: Tensor | None, pieces: Pieces) -> None:
+        """Write one batch to its events' places."""
+        begin = np.concatenate([[0], np.cumsum(pieces.lengths)])[:-1]
+        place_T = np.arange(int(pieces.lengths.sum())) + np.repeat(pieces.begin - begin, pieces.lengths)
+        fresh_T = place_T >= np.repeat(pieces.fresh, pieces.lengths)
+        place_T = place_T[fresh_T] - self.origin
+        for name in ("surprisal_TF", "expected_TF", "tail_TF", "gap_surprisal_T", "gap_pit_T"):
+            getattr(self, name)[place_T] = _numpy(getattr(residuals, name))[fresh_T]
+        if self.contrast_T is not None and population_TF is not None:
+            own_TF = residuals.surprisal_TF[:, : population_TF.shape[1]]
+            marks = torch.from_numpy(~self.clock[: population_TF.shape[1]]).to(own_TF.device)
+            contrast_T = ((own_TF - population_TF) * marks).sum(dim=1)
+            self.contrast_T[place_T] = _numpy(contrast_T)[fresh_T]
+        np.add.at(self.end_N, pieces.sequence, _numpy(residuals.end_N))
+        share_P = pieces.lengths.astype(np.float32)
+        np.add.at(self.embedding_ND, pieces.sequence, _numpy(residuals.embedding_ND) * share_P[:, None])
+        np.add.at(self.weight_N, pieces.sequence, share_P)
+
+    def finish(self) -> EventResiduals:
+        """Return the residuals in the store's order."""
+        return EventResiduals(
+            surprisal_TF=self.surprisal_TF,
+            expected_TF=self.expected_TF,
+            tail_TF=self.tail_TF,
+            gap_surprisal_T=self.gap_surprisal_T,
+            gap_pit_T=self.gap_pit_T,
+            end_N=self.end_N,
+            contrast_T=self.contrast_T,
+            embedding_ND=self.embedding_ND / np.maximum(self.weight_N, 1)[:, None],
+            offsets=self.offsets,
+            clock=self.clock,
+        )
+
+
+def _numpy(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    array: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = x.to(device="cpu", dtype=torch.float32).numpy()
+    return array

@@ -1,0 +1,133 @@
+"""The fitted members side by side: one pass yields every raw statistic of the items.
+
+Shapes: T events, N sequences, n items (sequences or events), m statistics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+
+from anomaly.base import Analysis, EventDetector, FeatureMatrix, Statistics
+from anomaly.errors import ConfigError
+from anomaly.features.aggregates import SequenceAggregates
+from anomaly.features.embeddings import embedding_matrix, join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from anomaly.base import Detector
+    from anomaly.sequences.store import SequenceStore
+
+Unit = Literal["sequence", "event"]
+
+
+@dataclass(frozen=True)
+class BankReading:
+    """Raw statistics of the items, and the event evidence behind them.
+
+    Attributes
+    ----------
+    statistics : (n, m)
+    fields_TF : evidence per event and field of the leading event detector
+    event_T : evidence per event of that detector
+    """
+
+    statistics: Statistics
+    fields_TF: NDArray[np.float32]
+    event_statistics: Statistics
+
+
+class MemberBank(BaseEstimator):  # type: ignore[misc]
+    """Fit every member on one store and read all of them on another.
+
+    Parameters
+    ----------
+    members : name to detector; the first that scores events leads, and its embedding joins the features
+    aggregates : the features of those members that read features
+    unit : what an item is; members that cannot score events take no part where it is the event
+    """
+
+    def __init__(
+        self, *, members: Mapping[str, Detector], aggregates: SequenceAggregates | None = None, unit: Unit = "sequence"
+    ) -> None:
+        self.members = members
+        self.aggregates = aggregates
+        self.unit = unit
+
+    def fit(
+        self,
+        X: SequenceStore,
+        *,
+        held_out: SequenceStore,
+        workspace: Path | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """Fit the members in turn, those that score events first."""
+        self.event_members_: dict[str, EventDetector] = {}
+        self.table_members_: dict[str, Detector] = {}
+        for name, member in self.members.items():
+            if isinstance(member, EventDetector):
+                progress(f"fitting {name}")
+                self.event_members_[name] = _fit_event_member(clone(member), X, held_out, workspace, name)
+        if not self.event_members_:
+            raise ConfigError("no member scores events; add detector ngram or next_event")
+        tables = {n: m for n, m in self.members.items() if not isinstance(m, EventDetector)}
+        if tables and self.unit == "sequence":
+            self._fit_tables(tables, X, progress)
+        return self
+
+    def read(self, X: SequenceStore) -> BankReading:
+        """Return every statistic of every item of a store."""
+        analyses = {name: member.analyse(X) for name, member in self.event_members_.items()}
+        lead = next(iter(analyses.values()))
+        parts = {name: self._items(analysis) for name, analysis in analyses.items()}
+        if self.table_members_:
+            features = self._features(X, lead)
+            parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
+        return BankReading(_side_by_side(parts), lead.fields_TF, lead.event_statistics)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the columns of `fields_TF`."""
+        return next(iter(self.event_members_.values())).field_names
+
+    def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[[str], None]) -> None:
+        progress("computing features")
+        self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(X)
+        features = self._features(X, next(iter(self.event_members_.values())).analyse(X))
+        for name, member in tables.items():
+            progress(f"fitting {name}")
+            self.table_members_[name] = clone(member).fit(features)
+
+    def _features(self, X: SequenceStore, lead: Analysis) -> FeatureMatrix:
+        aggregates = self.aggregates_.transform(X)
+        if lead.embedding_ND is None:
+            return aggregates
+        return join(aggregates, embedding_matrix(lead.embedding_ND))
+
+    def _items(self, analysis: Analysis) -> Statistics:
+        return analysis.statistics if self.unit == "sequence" else analysis.event_statistics
+
+
+def _fit_event_member(
+    member: EventDetector, X: SequenceStore, held_out: SequenceStore, workspace: Path | None, name: str
+) -> EventDetector:
+    options: dict[str, Any] = {}
+    if getattr(member, "trains_with_held_out", False):
+        options = {"held_out": held_out, "workspace": None if workspace is None else workspace / name}
+    member.fit(X, **options)
+    return member
+
+
+def _side_by_side(parts: dict[str, Statistics]) -> Statistics:
+    names = [f"{member}.{name}".rstrip(".") for member, part in parts.items() for name in part.names]
+    values = np.concatenate([part.values for part in parts.values()], axis=1)
+    tails = [tail for part in parts.values() for tail in part.tails]
+    return Statistics(values, tuple(names), tuple(tails))

@@ -1,0 +1,277 @@
+"""The whole way from sequences to one calibrated score, as a detector.
+
+Members are fitted on earlier sequences, calibrated on the latest, taught by corruptions which of them to trust, and
+calibrated once more together. No label is read anywhere.
+
+Shapes: T events, N sequences, n items (sequences or events), m statistics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import clone
+
+from anomaly.base import Detector, Statistics
+from anomaly.ensemble.bank import MemberBank
+from anomaly.ensemble.power import power_rows
+from anomaly.errors import DataError
+from anomaly.sequences.split import latest_per_entity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from anomaly.base import ScoreCalibrator, ScoreCombiner
+    from anomaly.ensemble.bank import BankReading, Unit
+    from anomaly.features.aggregates import SequenceAggregates
+    from anomaly.sequences.corrupt import Corruption
+    from anomaly.sequences.store import SequenceStore
+
+    Floats = NDArray[np.float64]
+
+SMALLEST = 19
+"""Sequences below which a p-value cannot reach 5%."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of a store's reported items.
+
+    Attributes
+    ----------
+    score : (n,) -log10 of the calibrated p-value of the combined evidence
+    p_value : (n,)
+    member_names, member_scores : m names; (n, m) -log10 of each member's own p-value
+    item_event : (n,) flat place of the item's event where the item is an event, else None
+    event_score : (T,) -log10 of `event_p_value`
+    event_p_value : (T,) conformal over held-out events
+    event_field : (T,) index into `event_field_names` of the field that carried most
+    event_fields : (T, F) evidence of each field
+    """
+
+    score: Floats
+    p_value: Floats
+    member_names: tuple[str, ...]
+    member_scores: Floats
+    item_event: NDArray[np.int64] | None
+    event_score: Floats
+    event_p_value: Floats
+    event_field: NDArray[np.int64]
+    event_fields: NDArray[np.float32]
+    event_field_names: tuple[str, ...]
+
+
+class CalibratedEnsemble(Detector):
+    """Members, their calibration, their combination and its calibration.
+
+    Parameters
+    ----------
+    members : name to detector, see `anomaly.ensemble.bank.MemberBank`
+    calibrator : raw statistics to p-values; cloned once for the members, once for the combination, once for events
+    combiner : p-values to evidence
+    corruptions : kinds of trouble, by name, that the combiner learns from and the power report counts
+    aggregates : features of the members that read features
+    unit : "sequence", or "event" where single events with their past are the items
+    held_out : share of the sequences (of the events where the event is the item) that calibrates, the latest of each
+        entity
+    corrupted_events : held-out events, at most, that each kind of corruption damages
+    random_state : seed of the split and of the corruptions
+    """
+
+    reads = "sequences"
+
+    def __init__(
+        self,
+        *,
+        members: Mapping[str, Detector],
+        calibrator: ScoreCalibrator,
+        combiner: ScoreCombiner,
+        corruptions: Mapping[str, Corruption],
+        aggregates: SequenceAggregates | None = None,
+        unit: Unit = "sequence",
+        held_out: float = 0.2,
+        corrupted_events: int = 100_000,
+        contamination: float = 0.01,
+        random_state: int = 0,
+    ) -> None:
+        self.members = members
+        self.calibrator = calibrator
+        self.combiner = combiner
+        self.corruptions = corruptions
+        self.aggregates = aggregates
+        self.unit = unit
+        self.held_out = held_out
+        self.corrupted_events = corrupted_events
+        self.contamination = contamination
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: SequenceStore,
+        y: NDArray[np.int64] | None = None,
+        *,
+        workspace: Path | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """Fit, calibrate and combine; labels are not used.
+
+        Parameters
+        ----------
+        workspace : folder of checkpoints; a fit that was killed goes on from what it holds
+        progress : called with what begins now
+        """
+        if len(X) < SMALLEST:
+            raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
+        train, held_out = self._split(X)
+        self.bank_ = MemberBank(members=self.members, aggregates=self.aggregates, unit=self.unit)
+        self.bank_.fit(train, held_out=held_out, workspace=workspace, progress=progress)
+        progress("calibrating")
+        reading = self.bank_.read(held_out)
+        self._calibrate(held_out, reading)
+        progress("learning from corruptions")
+        self._learn(held_out, reading)
+        self._calibrate_evidence(held_out, reading)
+        self.decision_scores_ = self.reference_scores_
+        self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))
+        return self
+
+    def score(self, X: SequenceStore) -> Scored:
+        """Return the scores of every reported item and of every event."""
+        self._check_fitted()
+        reading = self.bank_.read(X)
+        items, lengths = self._items(X)
+        P_nm = self.calibrator_.p_values(_rows(reading.statistics, items), lengths)
+        p_value = self._p_of_evidence(self.combiner_.combine(P_nm), lengths)
+        event_p = self._event_p(X, reading)
+        return Scored(
+            score=-np.log10(p_value),
+            p_value=p_value,
+            member_names=reading.statistics.names,
+            member_scores=-np.log10(P_nm),
+            item_event=items if self.unit == "event" else None,
+            event_score=-np.log10(event_p),
+            event_p_value=event_p,
+            event_field=reading.fields_TF.argmax(axis=1),
+            event_fields=reading.fields_TF,
+            event_field_names=self.bank_.field_names,
+        )
+
+    def decision_function(self, X: SequenceStore) -> Floats:
+        """Return (n,) the scores alone."""
+        return self.score(X).score
+
+    @property
+    def weights_(self) -> dict[str, float]:
+        """Weight of each statistic in the combination; they sum to 1."""
+        return dict(zip(self.names_, map(float, self.combiner_.weights_), strict=True))
+
+    @property
+    def curve_(self) -> list[dict[str, Any]]:
+        """Training and held-out loss of every epoch of every member that has one."""
+        members = self.bank_.event_members_.items()
+        return [{"member": name, **row} for name, member in members for row in getattr(member, "curve_", [])]
+
+    @property
+    def warnings_(self) -> list[str]:
+        """What a reader of the scores must know."""
+        members = self.bank_.event_members_.items()
+        stopped = [name for name, member in members if getattr(member, "stopped_by_time_", False)]
+        return [f"the training of {name} was stopped by trainer.max_time" for name in stopped]
+
+    def power(self, threshold: float) -> list[dict[str, Any]]:
+        """Return, for every kind of corruption, the share of damaged items whose score exceeds a threshold."""
+        return power_rows(self.corrupted_scores_, threshold)
+
+    def _split(self, X: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
+        if self.unit == "sequence":
+            train, latest = latest_per_entity(X, self.held_out, random_state=self.random_state)
+            return X.take(train), X.take(latest)
+        cut_N = np.maximum(((1 - self.held_out) * X.lengths).astype(np.int64), 1)
+        head_T = X.position() < np.repeat(cut_N, X.lengths)
+        return X.keep_events(head_T), replace(X, context=np.maximum(X.context, cut_N))
+
+    def _items(self, X: SequenceStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the reported items, and the length that names each one's bucket."""
+        if self.unit == "sequence":
+            return np.arange(len(X)), X.lengths
+        position_T = X.position()
+        items = np.flatnonzero(position_T >= np.repeat(X.context, X.lengths))
+        return items, position_T[items] + 1
+
+    def _calibrate(self, held_out: SequenceStore, reading: BankReading) -> None:
+        items, lengths = self._items(held_out)
+        self.names_ = reading.statistics.names
+        self.calibrator_ = clone(self.calibrator).fit(_rows(reading.statistics, items), lengths)
+        self.event_calibrator_ = clone(self.calibrator)
+        self.event_calibrator_.fit(*self._events(held_out, reading))
+
+    def _learn(self, held_out: SequenceStore, reading: BankReading) -> None:
+        """Damage held-out sequences; one half of them teaches the combiner, the other tells the power."""
+        items, lengths = self._items(held_out)
+        P_nm = self.calibrator_.p_values(_rows(reading.statistics, items), lengths)
+        rng = np.random.default_rng(self.random_state)
+        damaged = {name: self._damage(kind, held_out, rng) for name, kind in self.corruptions.items()}
+        damaged = {name: part for name, part in damaged.items() if part is not None}
+        self.damaged_ = {name: part[1::2] for name, part in damaged.items() if part is not None}
+        lessons = [part[::2] for part in damaged.values() if part is not None]
+        kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
+        P_corrupted = np.concatenate(lessons) if lessons else None
+        self.combiner_ = clone(self.combiner).fit(P_nm, P_corrupted, kinds if lessons else None)
+
+    def _damage(self, kind: Corruption, held_out: SequenceStore, rng: np.random.Generator) -> Floats | None:
+        """Return the p-values (k, m) of damaged items, or None where this kind of trouble cannot exist."""
+        sample = _sample(held_out, self.corrupted_events, rng)
+        if not kind.applies(sample):
+            return None
+        corrupted = kind.corrupt(sample, rng)
+        store = replace(corrupted.store, context=np.zeros(len(corrupted.store), np.int64))
+        items, lengths = self._items(store)
+        if self.unit == "event":
+            items, lengths = items[corrupted.touched], lengths[corrupted.touched]
+        if not len(items):
+            return None
+        return self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths)
+
+    def _calibrate_evidence(self, held_out: SequenceStore, reading: BankReading) -> None:
+        items, lengths = self._items(held_out)
+        evidence = self.combiner_.combine(self.calibrator_.p_values(_rows(reading.statistics, items), lengths))
+        self.evidence_calibrator_ = clone(self.calibrator).fit(_column(evidence), lengths)
+        self.reference_p_values_ = self._p_of_evidence(evidence, lengths)
+        self.reference_scores_ = -np.log10(self.reference_p_values_)
+        typical = int(np.median(lengths))
+        self.corrupted_scores_ = {
+            name: -np.log10(self._p_of_evidence(self.combiner_.combine(P), np.full(len(P), typical)))
+            for name, P in self.damaged_.items()
+        }
+        del self.damaged_
+
+    def _p_of_evidence(self, evidence: Floats, lengths: NDArray[np.int64]) -> Floats:
+        return self.evidence_calibrator_.p_values(_column(evidence), lengths)[:, 0]
+
+    def _events(self, X: SequenceStore, reading: BankReading) -> tuple[Statistics, NDArray[np.int64]]:
+        return _column(reading.fields_TF.sum(axis=1, dtype=np.float64)), X.position() + 1
+
+    def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
+        return self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
+
+
+def _rows(statistics: Statistics, rows: NDArray[np.int64]) -> Statistics:
+    if len(rows) == len(statistics.values):
+        return statistics
+    return replace(statistics, values=statistics.values[rows])
+
+
+def _column(x: Floats) -> Statistics:
+    return Statistics(x[:, None], ("",))
+
+
+def _sample(store: SequenceStore, events: int, rng: np.random.Generator) -> SequenceStore:
+    """Draw sequences until they hold about `events` events."""
+    order = rng.permutation(len(store))
+    total = np.cumsum(store.lengths[order])
+    return store.take(np.sort(order[: max(int(np.searchsorted(total, events)), 2)]))

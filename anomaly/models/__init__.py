@@ -1,0 +1,1 @@
+"""Lightning modules: packed batches in; a loss to train on, residuals per event and embeddings per sequence out."""

@@ -1,0 +1,68 @@
+"""Events to vectors.
+
+Shapes: T packed events, F fields, G numeric fields, D width, V codes of all fields together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class FieldEmbedding(nn.Module):
+    """One table for the codes of all fields; an event is the sum over its fields."""
+
+    def __init__(self, sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.table = nn.EmbeddingBag(sum(sizes), width, mode="sum")
+        nn.init.normal_(self.table.weight, std=len(sizes) ** -0.5)
+        starts = torch.tensor([0, *sizes[:-1]]).cumsum(0)
+        self.register_buffer("starts_F", starts, persistent=False)
+
+    def forward(self, codes_TF: Tensor) -> Tensor:
+        """Return (T, D)."""
+        return self.table(codes_TF + self.starts_F)  # type: ignore[no-any-return, operator]
+
+    def each(self, codes_TF: Tensor) -> Tensor:
+        """Return (T, F, D), one vector for every field."""
+        return nn.functional.embedding(codes_TF + self.starts_F, self.table.weight)  # type: ignore[operator]
+
+
+class EventEmbedding(nn.Module):
+    """Sum of the fields' vectors, the numeric values and the time since the previous event.
+
+    Parameters
+    ----------
+    sizes : codes of each of the F fields
+    n_values : G
+    width : D
+    has_time : whether gaps are read
+    """
+
+    def __init__(self, *, sizes: Sequence[int], n_values: int, width: int, has_time: bool, dropout: float) -> None:
+        super().__init__()
+        self.fields = FieldEmbedding(sizes, width)
+        self.has_time = has_time
+        n_inputs = n_values + (2 if has_time else 0)
+        self.numbers = nn.Linear(n_inputs, width) if n_inputs else None
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, codes_TF: Tensor, values_TG: Tensor, log_gap_T: Tensor) -> Tensor:
+        """Return (T, D); `log_gap_T` is standardised, NaN at a sequence's first event."""
+        x_TD = self.fields(codes_TF)
+        if self.numbers is not None:
+            x_TD = x_TD + self.numbers(self._numbers(values_TG, log_gap_T))
+        return self.dropout(self.norm(x_TD))  # type: ignore[no-any-return]
+
+    def _numbers(self, values_TG: Tensor, log_gap_T: Tensor) -> Tensor:
+        if not self.has_time:
+            return values_TG
+        known_T = ~log_gap_T.isnan()
+        gap_T2 = torch.stack([log_gap_T.nan_to_num(0.0), known_T.to(values_TG.dtype)], dim=1)
+        return torch.cat([values_TG, gap_T2], dim=1)

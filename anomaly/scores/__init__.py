@@ -1,0 +1,1 @@
+"""Residuals in; a bank of statistics per sequence, calibrated p-values and decisions out."""

@@ -1,0 +1,233 @@
+"""The statistics bank: residuals of many events to a few figures per sequence.
+
+Mean error is the wrong score: too predictable is as odd as too surprising, and which statistic carries the signal
+differs from data to data. So each is computed, calibrated on its own, and combined later.
+
+Shapes: T events, N sequences, F fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from anomaly.base import Statistics
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly.base import Tail
+
+    Floats = NDArray[np.floating[Any]]
+
+TOP = 5
+BOTH = frozenset({"excess", "gap_mean", "spacings", "lag_one", "length", "too_regular"})
+"""Statistics of which a small value is as odd as a large one."""
+
+
+@dataclass(frozen=True)
+class EventResiduals:
+    """What a model says about the events of whole sequences, as numpy arrays.
+
+    Attributes
+    ----------
+    surprisal_TF, expected_TF, tail_TF : see `anomaly.nn.residuals.Residuals`
+    gap_surprisal_T, gap_pit_T : of the time since the previous event; NaN pit where there is none
+    end_N : surprisal of the end, zeros where ends are open
+    contrast_T : surprisal under the entity's own profile minus under the population's, or None without profiles
+    embedding_ND : mean state of each sequence
+    offsets : (N + 1,) int64
+    clock : (F,) bool, columns that tell the hour or the day; kept out of the sums over fields, which they would dilute
+    """
+
+    surprisal_TF: Floats
+    expected_TF: Floats
+    tail_TF: Floats
+    gap_surprisal_T: Floats
+    gap_pit_T: Floats
+    end_N: Floats
+    contrast_T: Floats | None
+    embedding_ND: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    clock: NDArray[np.bool_]
+
+
+class Ragged:
+    """Reductions over the events of each sequence; a sequence without events yields 0."""
+
+    def __init__(self, offsets: NDArray[np.int64]) -> None:
+        self.offsets = offsets - offsets[0]
+        self.lengths = np.diff(offsets)
+        self.filled = self.lengths > 0
+        self.starts = self.offsets[:-1][self.filled]
+        self.owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
+
+    def reduce(self, ufunc: np.ufunc, x: Floats) -> NDArray[np.float64]:
+        """Return (N, ...) the reduction of x (T, ...) within each sequence."""
+        out = np.zeros((len(self.lengths), *x.shape[1:]), np.float64)
+        if len(self.starts):
+            out[self.filled] = ufunc.reduceat(np.asarray(x, np.float64), self.starts, axis=0)
+        return out
+
+    def sum(self, x: Floats) -> NDArray[np.float64]:
+        """Return (N, ...) sums."""
+        return self.reduce(np.add, x)
+
+    def mean(self, x: Floats) -> NDArray[np.float64]:
+        """Return (N,) means."""
+        return self.sum(x) / np.maximum(self.lengths, 1)
+
+    def largest(self, x: Floats) -> NDArray[np.float64]:
+        """Return (N, ...) maxima."""
+        return self.reduce(np.maximum, x)
+
+    def top_mean(self, x: Floats, k: int) -> NDArray[np.float64]:
+        """Return (N,) the mean of the k largest; of all where there are fewer."""
+        order = np.lexsort((-x, self.owner))
+        rank = np.arange(len(x)) - np.repeat(self.offsets[:-1], self.lengths)
+        chosen = np.where(rank < k, x[order], 0.0)
+        return self.sum(chosen) / np.clip(self.lengths, 1, k)
+
+    def scan(self, x: Floats) -> NDArray[np.float64]:
+        """Return (N,) the largest sum over a run of consecutive events (Page 1954, CUSUM)."""
+        total = np.cumsum(np.asarray(x, np.float64))
+        before = np.concatenate([[0.0], total])[:-1]
+        # A step down larger than any sum of a sequence makes the running minimum start anew in each.
+        drop = (np.abs(x).sum() + 1.0) * self.owner if len(x) else before
+        lowest = np.minimum.accumulate(before - drop) + drop
+        return self.largest(total - lowest)
+
+    def subset(self, kept_T: NDArray[np.bool_]) -> Ragged:
+        """Return the reductions over the kept events alone."""
+        counts = np.bincount(self.owner[kept_T], minlength=len(self.lengths))
+        return Ragged(np.concatenate([[0], np.cumsum(counts)]))
+
+
+def sequence_statistics(residuals: EventResiduals) -> Statistics:
+    """Return the bank for every sequence."""
+    ragged = Ragged(residuals.offsets)
+    columns = _field_statistics(*_with_ends(residuals))
+    columns |= _clock_statistics(residuals, ragged) | _time_statistics(residuals, ragged)
+    if residuals.end_N.any():
+        columns["end"] = np.asarray(residuals.end_N, np.float64)
+    columns["length"] = np.log1p(ragged.lengths)
+    if residuals.contrast_T is not None:
+        columns["contrast"] = ragged.mean(residuals.contrast_T)
+        columns["contrast_scan"] = ragged.scan(residuals.contrast_T)
+    return as_statistics(columns)
+
+
+def event_statistics(residuals: EventResiduals, fields: Sequence[str]) -> Statistics:
+    """Return the statistics of every single event, for runs in which the event is the item."""
+    surprisal_TF, marks = residuals.surprisal_TF, ~residuals.clock
+    columns = {
+        "surprisal": surprisal_TF[:, marks].sum(axis=1),
+        "improbable": -np.log(residuals.tail_TF[:, marks].min(axis=1)),
+    }
+    columns |= {f"field.{name}": column for name, column in zip(fields, surprisal_TF.T, strict=False)}
+    if "gap" in fields:
+        columns["gap"] = gap_evidence(residuals)
+    if residuals.contrast_T is not None:
+        columns["contrast"] = residuals.contrast_T
+    return as_statistics({name: np.asarray(column, np.float64) for name, column in columns.items()})
+
+
+def gap_evidence(residuals: EventResiduals) -> NDArray[np.float32]:
+    """Return (T,) minus the log of the gap's two-sided tail probability; 0 where there is no gap."""
+    u = np.nan_to_num(residuals.gap_pit_T, nan=0.5)
+    return -np.log(np.clip(2 * np.minimum(u, 1 - u), 1e-7, 1.0)).astype(np.float32)
+
+
+def as_statistics(columns: dict[str, NDArray[np.float64]]) -> Statistics:
+    """Lay named columns side by side, with the tails that the names call for."""
+    tails: tuple[Tail, ...] = tuple("both" if name in BOTH else "upper" for name in columns)
+    return Statistics(np.column_stack(list(columns.values())), tuple(columns), tails)
+
+
+def _with_ends(residuals: EventResiduals) -> tuple[Floats, Floats, Floats, Ragged]:
+    """Return surprisal, expectation and tail, with the end as one more event of each sequence where it is closed."""
+    marks = ~residuals.clock
+    columns = residuals.surprisal_TF[:, marks], residuals.expected_TF[:, marks], residuals.tail_TF[:, marks]
+    if not residuals.end_N.any():
+        return *columns, Ragged(residuals.offsets)
+    offsets = residuals.offsets - residuals.offsets[0]
+    after = offsets[1:]
+    surprisal_TF = np.insert(columns[0], after, 0.0, axis=0)
+    expected_TF = np.insert(columns[1], after, 0.0, axis=0)
+    tail_TF = np.insert(columns[2], after, 1.0, axis=0)
+    last = after + np.arange(len(after))
+    p = np.exp(-residuals.end_N)
+    surprisal_TF[last, -1] = residuals.end_N
+    expected_TF[last, -1] = p * residuals.end_N - (1 - p) * np.log(np.clip(1 - p, 1e-12, 1))
+    tail_TF[last, -1] = np.where(p <= 0.5, 0.5 * p, 1 - 0.5 * p)
+    return surprisal_TF, expected_TF, tail_TF, Ragged(offsets + np.arange(len(offsets)))
+
+
+def _field_statistics(
+    surprisal_TF: Floats, expected_TF: Floats, tail_TF: Floats, ragged: Ragged
+) -> dict[str, NDArray[np.float64]]:
+    event_T = surprisal_TF.sum(axis=1)
+    excess_T = event_T - expected_TF.sum(axis=1)
+    largest_NF = ragged.largest(surprisal_TF)
+    return {
+        "mean": ragged.mean(event_T),
+        "largest": ragged.largest(event_T),
+        "largest_field": largest_NF.max(axis=1),
+        "fields_largest": largest_NF.sum(axis=1),
+        "top": ragged.top_mean(event_T, TOP),
+        "improbable": ragged.largest(-np.log(tail_TF.min(axis=1))),
+        "excess": ragged.sum(excess_T) / np.sqrt(np.maximum(ragged.lengths, 1)),
+    }
+
+
+def _clock_statistics(residuals: EventResiduals, ragged: Ragged) -> dict[str, NDArray[np.float64]]:
+    if not residuals.clock.any():
+        return {}
+    clock_T = residuals.surprisal_TF[:, residuals.clock].sum(axis=1)
+    return {"clock_mean": ragged.mean(clock_T), "clock_largest": ragged.largest(clock_T)}
+
+
+def _time_statistics(residuals: EventResiduals, ragged: Ragged) -> dict[str, NDArray[np.float64]]:
+    known_T = ~np.isnan(residuals.gap_pit_T)
+    if not known_T.any():
+        return {}
+    timed = ragged.subset(known_T)
+    u = np.clip(np.asarray(residuals.gap_pit_T[known_T], np.float64), 1e-7, 1 - 1e-7)
+    return {
+        "gap_mean": timed.mean(residuals.gap_surprisal_T[known_T]),
+        "gap_largest": timed.largest(-np.log(2 * np.minimum(u, 1 - u))),
+        "gap_ks": kolmogorov_smirnov(u, timed),
+        "spacings": squared_spacings(u, timed),
+        "lag_one": lag_one(u, timed),
+    }
+
+
+def kolmogorov_smirnov(u: Floats, ragged: Ragged) -> NDArray[np.float64]:
+    """Return (N,) sqrt(n) times the distance of each sequence's transforms from the uniform distribution."""
+    n = np.repeat(ragged.lengths, ragged.lengths)
+    rank = np.arange(len(u)) - np.repeat(ragged.offsets[:-1], ragged.lengths)
+    ordered = u[np.lexsort((u, ragged.owner))]
+    distance = np.maximum((rank + 1) / n - ordered, ordered - rank / n)
+    return ragged.largest(distance) * np.sqrt(ragged.lengths)
+
+
+def squared_spacings(u: Floats, ragged: Ragged) -> NDArray[np.float64]:
+    """Return (N,) the log of the mean squared spacing of the rescaled process (Shchur et al. 2021, 3S, eq. 6)."""
+    tau = -np.log1p(-u)
+    total = ragged.sum(tau)
+    share = ragged.sum(tau**2) / np.maximum(total, 1e-12) / np.maximum(ragged.mean(tau), 1e-12)
+    return np.log(np.maximum(share, 1e-6)) + np.log(np.maximum(ragged.mean(tau), 1e-6))
+
+
+def lag_one(u: Floats, ragged: Ragged) -> NDArray[np.float64]:
+    """Return (N,) sqrt(n) times the correlation of consecutive transforms, as normal scores."""
+    z = ndtri(u)
+    same = ragged.owner[1:] == ragged.owner[:-1]
+    product = np.zeros(len(u))
+    product[1:][same] = (z[1:] * z[:-1])[same]
+    return ragged.sum(product) / np.maximum(ragged.sum(z**2), 1.0) * np.sqrt(ragged.lengths)

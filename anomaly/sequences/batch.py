@@ -1,0 +1,116 @@
+"""Packed batches: a gather of flat columns, no padding, no loop.
+
+Shapes: T packed events, N sequences, F fields, G numeric fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.sequences.store import SequenceStore
+
+
+@dataclass(frozen=True)
+class SequenceBatch:
+    """Sequences laid end to end.
+
+    Attributes
+    ----------
+    codes_TF : int64
+    values_TG : float32
+    delta_T : float32, seconds since the previous event; NaN where there is no time
+    cu_seqlens : (N + 1,) int64, offsets of the sequences
+    entity_N : int64
+    index_N : int64, places of the sequences in their store
+    starts_N : bool, false for a piece cut from the middle of a sequence
+    ends_N : bool, whether the sequence's true end is the piece's last event
+    """
+
+    codes_TF: Tensor
+    values_TG: Tensor
+    delta_T: Tensor
+    cu_seqlens: Tensor
+    entity_N: Tensor
+    index_N: Tensor
+    starts_N: Tensor
+    ends_N: Tensor
+
+    @property
+    def lengths_N(self) -> Tensor:
+        """Return events per sequence."""
+        return self.cu_seqlens.diff()
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the batch on another device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return type(self)(**moved)
+
+    def as_population(self) -> Self:
+        """Return the batch with every entity unknown."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self)}
+        return type(self)(**(kept | {"entity_N": torch.zeros_like(self.entity_N)}))
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Runs of consecutive events to be batched: whole sequences, or cuts of long ones.
+
+    Attributes
+    ----------
+    sequence : (P,) place of each piece's sequence
+    begin, end : (P,) flat places of its first event and of the one after its last
+    fresh : (P,) flat place from which the piece's events are its own; those before are overlap, read as context
+    """
+
+    sequence: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    fresh: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """(P,) events per piece."""
+        return self.end - self.begin
+
+
+def cut(store: SequenceStore, longest: int | None = None, overlap: int = 0) -> Pieces:
+    """Cut every sequence into pieces of at most `longest` events, each after the first led by `overlap` old ones."""
+    lengths = store.lengths
+    step = max(int(lengths.max(initial=1)), 1) if longest is None else max(longest - overlap, 1)
+    count = np.maximum(-(-(lengths - overlap) // step), 1) if longest is not None else np.ones_like(lengths)
+    sequence = np.repeat(np.arange(len(store)), count)
+    nth = np.arange(len(sequence)) - np.repeat(np.cumsum(count) - count, count)
+    origin = store.offsets[:-1][sequence]
+    begin = origin + nth * step
+    end = np.minimum(begin + (longest or step), store.offsets[1:][sequence])
+    fresh = np.where(nth > 0, begin + overlap, begin)
+    return Pieces(sequence, begin, end, fresh)
+
+
+def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> SequenceBatch:
+    """Gather the chosen pieces of a store into one packed batch."""
+    begin, end, sequence = pieces.begin[chosen], pieces.end[chosen], pieces.sequence[chosen]
+    lengths = end - begin
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)
+    return SequenceBatch(
+        codes_TF=torch.from_numpy(store.codes[places].astype(np.int64)),
+        values_TG=torch.from_numpy(np.ascontiguousarray(store.values[places])),
+        delta_T=torch.from_numpy(np.ascontiguousarray(store.delta[places])),
+        cu_seqlens=torch.from_numpy(offsets),
+        entity_N=torch.from_numpy(store.entity[sequence].astype(np.int64)),
+        index_N=torch.from_numpy(sequence),
+        starts_N=torch.from_numpy(begin == store.offsets[:-1][sequence]),
+        ends_N=torch.from_numpy(end == store.offsets[1:][sequence]),
+    )

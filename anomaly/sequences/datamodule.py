@@ -1,0 +1,75 @@
+"""Sequences as Lightning wants them: loaders of packed batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from anomaly.sequences.batch import Pieces, SequenceBatch, collate, cut
+from anomaly.sequences.sampler import TokenBudgetSampler, token_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from anomaly.sequences.store import SequenceStore
+
+
+class _Batches(Dataset[SequenceBatch]):
+    """Turns a list of pieces into a packed batch: the sampler names the list, so one item is one batch."""
+
+    def __init__(self, store: SequenceStore, pieces: Pieces) -> None:
+        self.store = store
+        self.pieces = pieces
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def __getitem__(self, chosen: list[int]) -> SequenceBatch:  # type: ignore[override]
+        return collate(self.store, self.pieces, np.asarray(chosen))
+
+
+class SequenceDataModule(pl.LightningDataModule):
+    """Loaders over a training store and a held-out store.
+
+    Parameters
+    ----------
+    train, held_out : SequenceStore
+    tokens : padded events per batch
+    longest : training cuts longer sequences into pieces of this many events
+    seed : of the order of batches
+    """
+
+    def __init__(
+        self, *, train: SequenceStore, held_out: SequenceStore, tokens: int, longest: int, seed: int = 0
+    ) -> None:
+        super().__init__()
+        self.train = train
+        self.held_out = held_out
+        self.tokens = tokens
+        self.longest = longest
+        self.seed = seed
+
+    def train_dataloader(self) -> DataLoader[SequenceBatch]:
+        """Return shuffled batches; `set_epoch` of the sampler names the epoch."""
+        pieces = cut(self.train, self.longest)
+        sampler = TokenBudgetSampler(pieces.lengths, self.tokens, self.seed)
+        return DataLoader(_Batches(self.train, pieces), sampler=sampler, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[SequenceBatch]:
+        """Return the held-out sequences in batches of fixed order."""
+        pieces = cut(self.held_out, self.longest)
+        batches = [batch.tolist() for batch in token_batches(pieces.lengths, 2 * self.tokens)]
+        return DataLoader(_Batches(self.held_out, pieces), sampler=batches, batch_size=None)
+
+
+def scoring_batches(
+    store: SequenceStore, tokens: int, longest: int | None = None, overlap: int = 0
+) -> Iterator[tuple[SequenceBatch, Pieces]]:
+    """Yield every event of a store once as `fresh`, in batches of similar length, with the pieces of each batch."""
+    pieces = cut(store, longest, overlap)
+    for chosen in token_batches(pieces.lengths, tokens):
+        part = Pieces(pieces.sequence[chosen], pieces.begin[chosen], pieces.end[chosen], pieces.fresh[chosen])
+        yield collate(store, pieces, chosen), part

@@ -1,0 +1,66 @@
+"""Length-sorted batches under a token budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch.utils.data import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+
+def token_batches(
+    lengths: NDArray[np.int64], tokens: int, rng: np.random.Generator | None = None
+) -> list[NDArray[np.int64]]:
+    """Group sequences of similar length so that each padded batch holds about `tokens` events.
+
+    Parameters
+    ----------
+    lengths : (n,) events per sequence
+    tokens : budget of one batch, padding included; a longer sequence is a batch of its own
+    rng : breaks ties among equal lengths and shuffles the batches; None keeps the order of length, longest first
+
+    Returns
+    -------
+    list of index arrays that together hold each of the n sequences once
+    """
+    if not len(lengths):
+        return []
+    noise = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    order = np.lexsort((noise, -lengths))
+    batches, start = [], 0
+    sorted_lengths = np.maximum(lengths[order], 1)
+    while start < len(order):
+        # The first sequence of a batch is its longest, so it alone decides the padded size.
+        stop = start + max(tokens // int(sorted_lengths[start]), 1)
+        batches.append(order[start:stop])
+        start = stop
+    if rng is not None:
+        rng.shuffle(batches)  # type: ignore[arg-type]
+    return batches
+
+
+class TokenBudgetSampler(Sampler[list[int]]):
+    """Yield batches of indices; the batches are a pure function of the seed and the epoch."""
+
+    def __init__(self, lengths: NDArray[np.int64], tokens: int, seed: int) -> None:
+        self.lengths = lengths
+        self.tokens = tokens
+        self.seed = seed
+        self.epoch = 0
+        self._size = len(token_batches(lengths, tokens))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch whose batches come next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        return iter([batch.tolist() for batch in token_batches(self.lengths, self.tokens, rng)])

@@ -1,0 +1,85 @@
+"""What a report is made from: plain things, already computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    import polars as pl
+    from numpy.typing import NDArray
+
+
+class CaseEvent(NamedTuple):
+    """One event of a case: where it stands, what it holds, and how much of the score it carried."""
+
+    position: int
+    time: str
+    fields: Mapping[str, str]
+    evidence: float
+    top_field: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One of the top sequences with its events; those that carried most, or all of them.
+
+    Attributes
+    ----------
+    events : of `CaseEvent`, or tuples in its order, by position
+    length : events of the whole sequence; taken from the last position where it is not given
+    """
+
+    sequence: Any
+    entity: Any
+    rank: int
+    score: float
+    p_value: float
+    events: Sequence[CaseEvent | tuple[int, str, Mapping[str, str], float, str]]
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything the page shows.
+
+    Attributes
+    ----------
+    title : the run's name
+    scores : as ``scores.parquet``
+    threshold : a policy's ``summary()``: ``policy``, its settings, ``threshold`` on the score, ``depends_on_file``
+    run : what was run (version, seed, device, wall time, ...), shown as it stands
+    data : what was read (path, rows, first and last time, ...), shown as it stands
+    findings : rows of the data checks, every key a column; ``level`` (``warning``, ``error``) is marked
+    schema : the inferred columns as the overrides that would state them
+    training : rows with ``epoch`` or ``step`` and one or more losses
+    event_scores : as ``event_scores.parquet``
+    timelines : the top cases with their events
+    members : rows of ``member``, ``weight``, and with labels ``auroc`` and ``average_precision``
+    power : rows of ``kind``, ``found`` (share of the corrupted sequences that are flagged), ``n``
+    warnings : lines a reader must not miss, such as that training stopped at its time limit
+    metrics : what `anomaly.metrics.evaluate` returned, where there are labels
+    reproduce : commands that make the same run again
+    held_out_p_values : (n,) p-values of held-out sequences, to be compared with those of `scores`
+    item : what is ranked, ``sequence``, ``event`` or ``row``
+    """
+
+    title: str
+    scores: pl.DataFrame
+    threshold: Mapping[str, Any] = field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    findings: Sequence[Mapping[str, Any]] = ()
+    schema: Sequence[str] = ()
+    training: Sequence[Mapping[str, Any]] = ()
+    event_scores: pl.DataFrame | None = None
+    timelines: Sequence[Case] = ()
+    members: Sequence[Mapping[str, Any]] = ()
+    power: Sequence[Mapping[str, Any]] = ()
+    warnings: Sequence[str] = ()
+    metrics: Mapping[str, Any] | None = None
+    reproduce: Sequence[str] = ()
+    held_out_p_values: NDArray[np.float64] | None = None
+    item: str = "sequence"

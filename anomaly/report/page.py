@@ -1,0 +1,79 @@
+"""The page: `ReportData` in, one HTML file out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from anomaly.report import cases, sections, text
+from anomaly.report.svg import Sheet
+
+if TYPE_CHECKING:
+    from anomaly.report.data import ReportData
+
+
+def write_report(data: ReportData, path: Path | str) -> Path:
+    """Write the page, whole or not at all, and return where it lies."""
+    path = Path(path)
+    page = render(data)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(page, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def render(data: ReportData) -> str:
+    """Return the page as HTML; equal data give equal bytes."""
+    sheet, environment = Sheet(), _environment()
+    parts = _parts(data, sheet)
+    css = f"{environment.get_template('page.css').render()}\n{sheet.css}\n"
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    # The style sheet is the package's own file and matplotlib's rules: no value of the data reaches it.
+    return environment.get_template("page.html").render(data=data, css=Markup(css), policy=policy, **parts)
+
+
+def _parts(data: ReportData, sheet: Sheet) -> dict[str, Any]:
+    return {
+        "headline": sections.headline(data),
+        "finding_columns": list(dict.fromkeys(name for row in data.findings for name in row)),
+        "distribution": sections.distribution(data, sheet) if len(data.scores) else None,
+        "over_time": sections.over_time(data, sheet) if len(data.scores) else None,
+        "cases": cases.top_cases(data),
+        "fields": sections.carrying_fields(data),
+        "members": sections.members(data),
+        "power": sections.power(data),
+        "training": sections.training(data, sheet),
+        "labelled": sections.labelled(data, sheet),
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("anomaly.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        clean=text.clean,
+        identity=text.identity,
+        number=text.number,
+        decimal=text.decimal,
+        share=text.share,
+        percent=text.percent,
+        p_value=text.p_value,
+        amount=text.amount,
+    )
+    return environment

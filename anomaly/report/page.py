@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from anomaly.atomic import replacing
 from anomaly.report import cases, sections, text
 from anomaly.report.svg import Sheet
 
@@ -20,15 +20,10 @@ if TYPE_CHECKING:
 
 def write_report(data: ReportData, path: Path | str) -> Path:
     """Write the page, whole or not at all, and return where it lies."""
-    path = Path(path)
     page = render(data)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(page, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return Path(path)
 
 
 def render(data: ReportData) -> str:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly.errors import ArtifactError
 from anomaly.report import Case, CaseEvent, ReportData, write_report
 from anomaly.report.page import render
 
@@ -189,7 +190,7 @@ def test_written_whole_or_not_at_all(data, tmp_path, monkeypatch):
     assert write_report(data, path) == path
     before = path.read_bytes()
     monkeypatch.setattr("pathlib.Path.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(ArtifactError, match="disk full"):
         write_report(replace(data, title="other"), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -46,7 +46,7 @@ def draw_starts(
         who = users[open_]
         days = np.floor((low[open_] + rng.random(len(who)) * (high[open_] - low[open_])) / DAY)
         tried = days * DAY + draw_hours(population, who, rng) * 3600
-        weight = np.where(days.astype(np.int64) % 7 >= 5, population.weekend[who], 1.0)
+        weight = np.where((days + population.weekday) % 7 >= 5, population.weekend[who], 1.0)
         good = rng.random(len(who)) * np.maximum(population.weekend[who], 1.0) < weight
         good &= (tried >= low[open_]) & (tried <= high[open_])
         good &= (tried < population.away[who, 0]) | (tried >= population.away[who, 1])

@@ -58,6 +58,7 @@ class Population:
     Attributes
     ----------
     days : length of the simulation
+    weekday : of its first day, Monday is 0
     activity : (U,) weight of a user among all, heavy-tailed
     joins, leaves : (U,) seconds between which a user shops
     away : (U, 2) seconds, first and last of a holiday without sessions
@@ -78,6 +79,7 @@ class Population:
     """
 
     days: float
+    weekday: int
     activity: Floats
     joins: Floats
     leaves: Floats
@@ -134,7 +136,7 @@ class Population:
         return stays[np.argsort(-keys, axis=1)].ravel()[:n]
 
 
-def draw_population(users: int, days: float, rng: np.random.Generator) -> Population:
+def draw_population(users: int, days: float, weekday: int, rng: np.random.Generator) -> Population:
     """Draw a population of shoppers."""
     categories = _draw_favourites(users, rng)
     start, price, seller_category = _draw_sellers(max(4 * len(CATEGORIES), users // 10), rng)
@@ -142,6 +144,7 @@ def draw_population(users: int, days: float, rng: np.random.Generator) -> Popula
     pace = np.exp(0.3 * rng.standard_normal(users)) * np.where(rng.random(users) < 0.05, 0.25, 1.0)
     population = Population(
         days=days,
+        weekday=weekday,
         activity=np.exp(0.9 * rng.standard_normal(users)),
         joins=joins,
         leaves=np.full(users, np.inf),

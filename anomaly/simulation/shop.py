@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -122,7 +122,7 @@ class Shop(BaseEstimator):  # type: ignore[misc]
 
     def _draw(self, users: int, n_sessions: int, seed: np.random.SeedSequence) -> _Draw:
         """Draw honest sessions, then anomalies among them; each typology has a stream of random numbers of its own."""
-        population = draw_population(users, self.days, _stream(seed, 2))
+        population = draw_population(users, self.days, self._check().weekday(), _stream(seed, 2))
         kinds = [TYPOLOGIES[name](camouflage=self.camouflage) for name in self._names()]
         expected = _WITH_FOLLOW_UPS * n_sessions * self.anomaly_rate / (1 - self.anomaly_rate)
         quotas = _share_out(round(expected), len(kinds), _stream(seed, 3))
@@ -176,7 +176,7 @@ class Shop(BaseEstimator):  # type: ignore[misc]
                 f"typologies={list(self._names())}: expected distinct names out of {', '.join(TYPOLOGIES)}"
             )
         try:
-            return datetime.fromisoformat(str(self.start)).replace(tzinfo=UTC)
+            return datetime.combine(date.fromisoformat(str(self.start)), time(), UTC)
         except ValueError as error:
             raise ConfigError(f"start={self.start!r}: expected a date such as 2025-01-06") from error
 

@@ -142,8 +142,9 @@ def _follow(population: Population, orders: Log, deed: int, median: float, rng: 
 
 def _put_off(population: Population, orders: Log, median: float, rng: np.random.Generator) -> tuple[Log, Floats]:
     """Return the orders that are followed up in time, by user and day, and these days; some users keep to Saturdays."""
+    saturday = (5 - population.weekday) % 7
     days = np.floor(orders.time / DAY + np.maximum(median * np.exp(0.5 * rng.standard_normal(len(orders))), 1.5))
-    days = np.where(population.batches[orders.user], np.ceil((days - 5) / 7) * 7 + 5, days)
+    days = np.where(population.batches[orders.user], np.ceil((days - saturday) / 7) * 7 + saturday, days)
     end = np.minimum(population.horizon - MARGIN, population.leaves[orders.user])
     kept = np.flatnonzero((days + 1) * DAY < end)
     kept = kept[np.lexsort((days[kept], orders.user[kept]))]

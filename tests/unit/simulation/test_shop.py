@@ -178,6 +178,7 @@ def test_scikit_learn_manners() -> None:
         ({"typologies": []}, "typologies=\\[\\]"),
         ({"typologies": ["churn", "churn"]}, "distinct"),
         ({"start": "soon"}, "start='soon'"),
+        ({"start": "2025-13-01"}, "2025-13-01"),
         ({"random_state": -1}, "random_state=-1"),
     ],
 )

@@ -108,6 +108,13 @@ def test_honest_activity_is_uneven() -> None:
     assert hours[2:5].sum() < 0.3 * hours[19:22].sum()
 
 
+@pytest.mark.parametrize("start", ["2025-01-06", "2025-01-09"])
+def test_weekends_are_those_of_the_calendar(start: str) -> None:
+    made = Shop(users=400, sessions_per_user=20, days=56, start=start, anomaly_rate=0).simulate()
+    days = made.events.unique("session").group_by(pl.col("time").dt.weekday()).len().sort("len", descending=True)
+    assert set(days["time"][:2]) == {6, 7}, days
+
+
 def test_honest_traffic_does_not_depend_on_camouflage() -> None:
     def usual(camouflage: float) -> pl.Series:
         made = Shop(users=60, camouflage=camouflage, random_state=5).simulate()

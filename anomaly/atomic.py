@@ -42,8 +42,9 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _flush_folder(path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    except Exception as error:
+        refuse_unwritable(path, error)
+        raise
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -65,8 +66,9 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)
         _flush_folder(path.parent)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    except Exception as error:
+        refuse_unwritable(path, error)
+        raise
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -83,11 +85,21 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def unwritable(path: Path | str, error: OSError) -> ArtifactError:
-    """Say in one line why a file could not be written and what to do."""
-    if error.errno in _FULL:
-        return ArtifactError(f"{path}: the disk is full; free some space, then run the same command again")
-    return ArtifactError(f"{path}: cannot be written ({error.strerror or error}); check the folder and its permissions")
+def refuse_unwritable(path: Path | str, error: Exception) -> None:
+    """Raise one line on why a file could not be written, where that is what the error means.
+
+    Raises
+    ------
+    ArtifactError
+        If the disk is full or the system refuses.
+    """
+    # Libraries in other languages wrap the system's error in one of their own.
+    reason = str(error)
+    if getattr(error, "errno", None) in _FULL or "No space left" in reason or "requested and" in reason:
+        raise ArtifactError(f"{path}: the disk is full; free some space, then run the same command again") from error
+    if isinstance(error, OSError):
+        why = error.strerror or str(error)
+        raise ArtifactError(f"{path}: cannot be written ({why}); check the folder and its permissions") from error
 
 
 def remove_temporaries(folder: Path) -> None:

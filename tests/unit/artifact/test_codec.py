@@ -145,7 +145,7 @@ def test_learnt_attributes_survive_and_others_do_not(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [lambda: 0, object(), open, 1j, np.array([1j]), pl.Series([object()])])
 def test_unknown_types_are_refused_by_name_and_nothing_is_left(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(ArtifactError, match="content.*cannot be written safely"):
+    with pytest.raises(ArtifactError, match=r"content.*cannot be written safely"):
         round_trip(value, tmp_path)
     assert list(tmp_path.iterdir()) == []
 

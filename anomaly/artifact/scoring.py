@@ -1,0 +1,92 @@
+"""New events through a fitted encoder and ensemble."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly.artifact.tables import ScoreTables, score_tables
+from anomaly.events.drift import Drift, code_shares, drift
+from anomaly.events.readers import EventSource
+from anomaly.sequences.build import Prepared, build_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anomaly.events.checks import BadRows
+    from anomaly.events.encoder import EventEncoder
+    from anomaly.scores.thresholds import ThresholdPolicy
+    from anomaly.sequences.store import SequenceStore
+
+
+@dataclass(frozen=True)
+class ScoredEvents:
+    """Scores, and what was read for them.
+
+    Attributes
+    ----------
+    tables : scores of items, events and entities
+    prepared : the sequences and the findings of the checks
+    drift : how the events differ from those of the training
+    """
+
+    tables: ScoreTables
+    prepared: Prepared
+    drift: list[Drift]
+
+
+def source_of(events: Any) -> EventSource:
+    """Return the rows of a path or a frame."""
+    if isinstance(events, EventSource):
+        return events
+    return EventSource.open(events) if isinstance(events, (str, Path)) else EventSource.from_frame(events)
+
+
+def score_events(
+    events: Any,
+    *,
+    encoder: EventEncoder,
+    ensemble: Any,
+    policy: ThresholdPolicy,
+    unit: str,
+    history: Any | None = None,
+    bad_rows: BadRows = "fail",
+    max_bad: float = float("inf"),
+    progress: Callable[[str, int, int], None] | None = None,
+) -> ScoredEvents:
+    """Score a path or a frame of events with fitted parts, as they are.
+
+    Parameters
+    ----------
+    history : rows that are read as the past of the events and never reported
+    max_bad : bad rows that may be dropped; below 1 a share of the rows
+    """
+    source = source_of(events)
+    prepared = build_store(
+        source,
+        encoder.schema_,
+        encoder=encoder,
+        history=None if history is None else source_of(history),
+        bad_rows=bad_rows,
+        max_bad=most_bad(max_bad, source),
+        progress=progress,
+    )
+    tables = score_store(prepared.store, ensemble=ensemble, policy=policy, unit=unit)
+    return ScoredEvents(tables, prepared, _drift(prepared.store, encoder))
+
+
+def score_store(store: SequenceStore, *, ensemble: Any, policy: ThresholdPolicy, unit: str) -> ScoreTables:
+    """Score sequences that are already encoded."""
+    scored = ensemble.score(store)
+    return score_tables(store, scored, policy.flag(scored.score, scored.p_value), unit)
+
+
+def most_bad(max_bad: float, source: EventSource) -> float:
+    """Return a limit on bad rows as a number of rows; below 1 it is a share of them."""
+    return max_bad * source.n_rows if 0 < max_bad < 1 else max_bad
+
+
+def _drift(store: SequenceStore, encoder: EventEncoder) -> list[Drift]:
+    shares = code_shares(store.codes, store.sizes, store.field_names)
+    return drift(encoder, shares, store.extra.get("dtypes"))

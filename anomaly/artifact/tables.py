@@ -1,0 +1,183 @@
+"""Scores as tables: `scores.parquet` and its companions for events and entities.
+
+Shapes: T events, N sequences, n items (sequences, or events where they are what is ranked), m members.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from anomaly.atomic import replacing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.sequences.store import SequenceStore
+
+_DATES_FROM = 315_532_800_000_000
+"""1980 in microseconds: times before it count from a zero of their own."""
+
+
+@dataclass(frozen=True)
+class ScoreTables:
+    """What is written after scoring.
+
+    Attributes
+    ----------
+    scores : one row per item
+    events : one row per event that is reported
+    entities : one row per entity
+    """
+
+    scores: pl.DataFrame
+    events: pl.DataFrame
+    entities: pl.DataFrame
+
+    def save(self, path: Path | str) -> list[Path]:
+        """Write the scores to `path` and the others beside it, ``event_`` and ``entity_`` before the name."""
+        path = Path(path)
+        tables = {"": self.scores, "event_": self.events, "entity_": self.entities}
+        written = []
+        for prefix, table in tables.items():
+            target = path.with_name(prefix + path.name)
+            with replacing(target) as temporary:
+                _write(table, temporary)
+            written.append(target)
+        return written
+
+
+def score_tables(store: SequenceStore, scored: Any, flagged: NDArray[np.bool_], unit: str) -> ScoreTables:
+    """Return the tables of a scored store.
+
+    Parameters
+    ----------
+    scored : what an ensemble's `score` returned
+    flagged : (n,) decisions
+    unit : "sequence" or "event", what an item is
+    """
+    reported = store.position() >= np.repeat(store.context, store.lengths)
+    rows = _event_rows(store, reported) if unit == "event" else _sequence_rows(store)
+    members = {
+        f"score.{name}": np.asarray(scored.member_scores[:, k], np.float64)
+        for k, name in enumerate(scored.member_names)
+    }
+    columns = {
+        "score": np.asarray(scored.score, np.float64),
+        "p_value": np.asarray(scored.p_value, np.float64),
+        "flagged": np.asarray(flagged, np.bool_),
+    }
+    kept = reported if unit == "event" and len(scored.score) == store.n_events else slice(None)
+    found = pl.DataFrame({name: column[kept] for name, column in {**columns, **members}.items()})
+    ranks = found["score"].rank("ordinal", descending=True).cast(pl.Int64).alias("rank")
+    scores = pl.concat([rows, found.select("score", "p_value", "flagged"), ranks.to_frame()], how="horizontal")
+    scores = scores.hstack(found.drop("score", "p_value", "flagged"))
+    return ScoreTables(scores, _events(store, scored, reported), _entities(scores))
+
+
+def _sequence_rows(store: SequenceStore) -> pl.DataFrame:
+    length = np.maximum(store.lengths - store.context, 0)
+    first, last = store.offsets[:-1] + store.context, store.offsets[1:] - 1
+    return pl.DataFrame(
+        {
+            "sequence": store.sequence_ids,
+            "entity": store.entity_ids,
+            "length": length,
+            "first_time": _time(store, first, length > 0),
+            "last_time": _time(store, last, length > 0),
+        }
+    )
+
+
+def _event_rows(store: SequenceStore, reported: NDArray[np.bool_]) -> pl.DataFrame:
+    places = np.flatnonzero(reported)
+    sequence = store.sequence_of_event()[places]
+    time = _time(store, places, np.ones(len(places), np.bool_))
+    return pl.DataFrame(
+        {
+            "id": _ids(store)[places],
+            "sequence": store.sequence_ids[sequence],
+            "position": (store.position()[places] - store.context[sequence]).astype(np.int64),
+            "entity": store.entity_ids[sequence],
+            "length": np.ones(len(places), np.int64),
+            "first_time": time,
+            "last_time": time,
+        }
+    )
+
+
+def _ids(store: SequenceStore) -> pl.Series:
+    return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids
+
+
+def _time(store: SequenceStore, places: NDArray[np.int64], known: NDArray[np.bool_]) -> pl.Series:
+    """Return the times of some events: dates where they are dates, else durations since their zero."""
+    if not store.has_time or not store.n_events:
+        return pl.Series([None] * len(places), dtype=pl.Datetime("us", "UTC"))
+    times = pl.Series(np.asarray(store.time)[np.clip(places, 0, store.n_events - 1)])
+    times = times.set(pl.Series(~known), None)
+    dated = bool((np.asarray(store.time[:: max(store.n_events // 1000, 1)]) >= _DATES_FROM).any())
+    return times.cast(pl.Datetime("us", "UTC") if dated else pl.Duration("us"))
+
+
+def _events(store: SequenceStore, scored: Any, reported: NDArray[np.bool_]) -> pl.DataFrame:
+    places = np.flatnonzero(reported)
+    sequence = store.sequence_of_event()[places]
+    names = pl.Series(list(scored.event_field_names), dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "sequence": store.sequence_ids[sequence],
+            "id": _ids(store)[places],
+            "position": (store.position()[places] - store.context[sequence]).astype(np.int64),
+            "score": np.asarray(scored.event_score, np.float64)[places],
+            "p_value": np.asarray(scored.event_p_value, np.float64)[places],
+            "field": names[np.asarray(scored.event_field, np.int64)[places]],
+        }
+    )
+
+
+def _entities(scores: pl.DataFrame) -> pl.DataFrame:
+    """Return each entity's smallest p-value, corrected for how many items it had (Sidak 1967), and its worst item."""
+    worst = scores.filter(pl.col("entity").is_not_null()).sort("rank").group_by("entity", maintain_order=True)
+    item = "id" if "position" in scores.columns else "sequence"
+    table = worst.agg(
+        pl.len().cast(pl.Int64).alias("n_sequences"),
+        pl.col("score").first().alias("worst_score"),
+        pl.col("p_value").min().alias("worst_p"),
+        pl.col(item).first().alias("worst_sequence"),
+    )
+    n = table["n_sequences"].to_numpy().astype(np.float64)
+    p = sidak(table["worst_p"].to_numpy(), n)
+    frame = table.select("entity", "n_sequences").with_columns(
+        score=pl.Series(_corrected(table["worst_score"].to_numpy(), n)), p_value=pl.Series(p)
+    )
+    return frame.with_columns(table["worst_sequence"]).sort("score", descending=True, maintain_order=True)
+
+
+def sidak(p: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the chance that the smallest of n independent p-values is at most p."""
+    with np.errstate(divide="ignore"):
+        return np.clip(-np.expm1(n * np.log1p(-np.minimum(p, 1.0))), np.finfo(np.float64).tiny, 1.0)
+
+
+def _corrected(score: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return -log10 of the corrected p-value of a score; in the far tail, where p would vanish, its limit n p."""
+    far = score > 12
+    p = np.where(far, 0.5, np.minimum(10.0 ** -np.maximum(score, 0.0), 1.0))
+    return np.where(far, score - np.log10(n), -np.log10(sidak(p, n)))
+
+
+def _write(table: pl.DataFrame, path: Path) -> None:
+    """Write a table in the form that the name asks for; Parquet unless it is known."""
+    if path.suffix == ".csv":
+        table.write_csv(path)
+    elif path.suffix in (".arrow", ".ipc", ".feather"):
+        table.write_ipc(path)
+    elif path.suffix in (".ndjson", ".jsonl"):
+        table.write_ndjson(path)
+    else:
+        table.write_parquet(path)

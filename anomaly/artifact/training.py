@@ -1,0 +1,142 @@
+"""Raw events to a finished run, out of plain objects."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from anomaly.artifact import codec
+from anomaly.artifact.scoring import most_bad, score_store
+from anomaly.errors import AnomalyError, ArtifactError
+from anomaly.sequences.build import build_store
+from anomaly.sequences.store import SequenceStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from anomaly.artifact.run import Run
+    from anomaly.artifact.tables import ScoreTables
+    from anomaly.events.checks import BadRows
+    from anomaly.events.encoder import EventEncoder
+    from anomaly.events.readers import EventSource
+    from anomaly.events.schema import EventSchema
+    from anomaly.scores.thresholds import ThresholdPolicy
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is fitted, and how the rows are read.
+
+    Attributes
+    ----------
+    schema : roles of the columns, none left open
+    encoder, ensemble, policy : not yet fitted
+    unit : "sequence" or "event", the item that is ranked
+    bad_rows, max_bad : see `build_store`; a `max_bad` below 1 is a share of the rows
+    """
+
+    schema: EventSchema
+    encoder: EventEncoder
+    ensemble: Any
+    policy: ThresholdPolicy
+    unit: str = "sequence"
+    seed: int = 0
+    memory: int = 4 << 30
+    bad_rows: BadRows = "fail"
+    max_bad: float = float("inf")
+    keep_events: bool = True
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def train_run(
+    run: Run,
+    source: EventSource,
+    recipe: Recipe,
+    *,
+    history: EventSource | None = None,
+    progress: Callable[..., None] | None = None,
+) -> ScoreTables:
+    """Prepare the rows, fit the members, calibrate, rank, and write everything but the report and the manifest.
+
+    A run that was killed goes on from what its folder holds. Rows that cannot be used leave no new folder behind.
+    """
+    fresh = not (run.path / "encoder").is_dir()
+    try:
+        store, encoder = _prepare(run, source, recipe, history, progress)
+    except AnomalyError:
+        if fresh:
+            run.clear()
+        raise
+    run.log("prepared", sequences=len(store), events=store.n_events)
+    begun = time.perf_counter()
+    ensemble = recipe.ensemble.fit(store, workspace=run.path / "checkpoints", progress=progress)
+    recipe.seconds["fit"] = time.perf_counter() - begun
+    run.log("fitted", seconds=round(recipe.seconds["fit"], 1), weights=ensemble.weights_)
+    policy = recipe.policy.fit(ensemble.reference_scores_, ensemble.reference_p_values_)
+    begun = time.perf_counter()
+    run.keep(ensemble, policy)
+    tables = score_store(store, ensemble=ensemble, policy=policy, unit=recipe.unit)
+    tables.save(run.path / "scores.parquet")
+    recipe.seconds["score"] = time.perf_counter() - begun
+    run.log("scored", seconds=round(recipe.seconds["score"], 1), flagged=int(tables.scores["flagged"].sum()))
+    run.__dict__.update(encoder=encoder, ensemble=ensemble, threshold=policy)
+    return tables
+
+
+def finish_run(run: Run, recipe: Recipe) -> None:
+    """Leave out what is not to be kept and write the manifest."""
+    if not recipe.keep_events:
+        shutil.rmtree(run.path / "sequences", ignore_errors=True)
+    run.log("finished", seconds={k: round(v, 1) for k, v in recipe.seconds.items()})
+    run.finish(
+        data={"fingerprint": run.facts["fingerprint"], "path": run.facts["path"]},
+        seeds={"seed": recipe.seed},
+        allow=list(run.allow),
+    )
+
+
+def _prepare(
+    run: Run,
+    source: EventSource,
+    recipe: Recipe,
+    history: EventSource | None,
+    progress: Callable[[str, int, int], None] | None,
+) -> tuple[SequenceStore, EventEncoder]:
+    begun = time.perf_counter()
+    fingerprint = source.fingerprint()
+    folder = run.path / "sequences"
+    if (run.path / "encoder").is_dir() and (folder / "store.json").is_file():
+        if run.facts["fingerprint"] != fingerprint:
+            raise ArtifactError(f"{run.path}: was begun with other data; choose another run=, or give overwrite=true")
+        return SequenceStore.open(folder), run.encoder
+    shutil.rmtree(folder, ignore_errors=True)
+    prepared = build_store(
+        source,
+        recipe.schema,
+        encoder=recipe.encoder,
+        history=history,
+        out=folder,
+        memory_limit=recipe.memory,
+        bad_rows=recipe.bad_rows,
+        max_bad=most_bad(recipe.max_bad, source),
+        progress=progress,
+    )
+    recipe.seconds["prepare"] = time.perf_counter() - begun
+    facts = {
+        "path": source.name,
+        "fingerprint": fingerprint,
+        "rows": source.n_rows,
+        "dropped": prepared.n_dropped,
+        "sequences": len(prepared.store),
+        "entities": int(prepared.store.entity_ids.n_unique()),
+        "unit": recipe.unit,
+        "schema": recipe.schema.overrides(),
+        "findings": [asdict(finding) for finding in prepared.findings],
+        "history": None if history is None else history.name,
+    }
+    run.write_facts(facts)
+    # The encoder last: where it is, the preparation is complete.
+    codec.dump(prepared.encoder, run.path / "encoder", run.allow)
+    return prepared.store, prepared.encoder

@@ -1,0 +1,76 @@
+"""`anomaly COMMAND key=value ...`: finds the command, composes its configuration, turns errors into one line."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from anomaly.commands.compose import Settings, commands, compose
+from anomaly.errors import AnomalyError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USER_ERROR, INTERRUPTED = 2, 130
+_HELP = ("--help", "-h", "help")
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run one command and return the exit code: 0, 2 for what a user can mend, 130 for Ctrl-C."""
+    debug = "debug=true" in arguments
+    try:
+        return _dispatch(list(arguments))
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has gone, as `head` does; a second failure at exit would only confuse.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except AnomalyError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        return USER_ERROR
+
+
+def _dispatch(arguments: list[str]) -> int:
+    from anomaly.commands.help import overview, page
+
+    if not arguments or arguments[0] in _HELP:
+        sys.stdout.write(overview() + "\n")
+        return 0
+    command, rest = arguments[0], arguments[1:]
+    if command in ("--version", "version"):
+        from anomaly import __version__
+
+        sys.stdout.write(f"anomaly {__version__}\n")
+        return 0
+    if command not in commands():
+        raise ConfigError(_no_command(command))
+    if any(word in _HELP for word in rest):
+        sys.stdout.write(page(command) + "\n")
+        return 0
+    settings = compose(command, rest)
+    _set_log_level(settings)
+    importlib.import_module(f"anomaly.commands.{command}").command(settings)
+    return 0
+
+
+def _no_command(command: str) -> str:
+    close = difflib.get_close_matches(command, commands(), 1)
+    hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(commands())}"
+    return f"{command}: no such command; {hint}"
+
+
+def _set_log_level(settings: Settings) -> None:
+    level = settings.values["log_level"]
+    if level not in _LEVELS:
+        raise ConfigError(f"log_level={level}: expected one of {', '.join(_LEVELS)}")
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("anomaly").setLevel(level.upper())

@@ -1,0 +1,115 @@
+"""`anomaly evaluate`: scores against labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly.atomic import write_json
+from anomaly.commands.console import Console
+from anomaly.commands.files import read_table
+from anomaly.errors import ConfigError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+    from anomaly.commands.compose import Settings
+
+
+def command(settings: Settings) -> None:
+    """Print the figures and write them to ``metrics.json``."""
+    values = settings.values
+    metrics = evaluate(
+        values["scores"],
+        values["labels"],
+        level=values["level"],
+        labels_id=values["labels_id"],
+        split=values["labels_split"],
+        label=values["label"],
+        typology=values["typology"],
+        random_state=values["seed"],
+    )
+    out = Path(values["out"] or Path(values["scores"]).with_name("metrics.json"))
+    write_json(out, metrics)
+    with Console(quiet=values["quiet"]) as console:
+        show(console, metrics)
+        console.say(f"figures in {out}")
+
+
+def evaluate(
+    scores: Any,
+    labels: Any,
+    *,
+    level: str = "sequence",
+    labels_id: str | Sequence[str] | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """Return the figures of a ranking: AUROC, average precision, budgets, by typology, with intervals.
+
+    Parameters
+    ----------
+    scores, labels : a path or a frame
+    level : "sequence", or "event" where labels are of single events
+    options : see `anomaly.metrics.evaluate`
+    """
+    from anomaly.metrics.evaluate import evaluate as figures
+    from anomaly.metrics.matching import event_key
+
+    if level not in ("sequence", "event"):
+        raise ConfigError(f"level={level}: expected sequence or event")
+    scores, labels = read_table(scores, "scores"), read_table(labels, "labels")
+    if level == "event":
+        if "position" not in scores.columns:
+            raise SchemaError("level=event: these are scores of sequences; give scores=event_scores.parquet")
+        scores_id, labels_id = event_key(labels, labels_id)
+        return figures(scores, labels, scores_id=scores_id, labels_id=labels_id, **options)
+    return figures(scores, labels, scores_id="sequence", labels_id=labels_id, **options)
+
+
+def figures_of(scores: pl.DataFrame, labels: Any, unit: str, labels_id: Any, split: str | None) -> dict[str, Any]:
+    """Return the figures of a run's items."""
+    level = "event" if unit == "event" else "sequence"
+    return evaluate(scores, labels, level=level, labels_id=labels_id, split=split)
+
+
+def show(console: Console, metrics: dict[str, Any]) -> None:
+    """Print the figures as tables."""
+    join = metrics["join"]
+    console.say(
+        f"{metrics['n']:,} labelled items, {metrics['n_anomalous']:,} anomalous ({metrics['prevalence']:.2%}); "
+        f"{join['n_scores_unmatched']:,} scores and {join['n_labels_unmatched']:,} labels have no partner, "
+        f"{metrics['n_unknown']:,} labels are unknown"
+    )
+    for cast in join["casts"]:
+        console.note(f"note: {cast}")
+    console.table("figures", [_interval("AUROC", metrics["auroc"]), _interval("AP", metrics["average_precision"])])
+    console.table("alert budgets", [_budget(row) for row in metrics["budgets"]])
+    if metrics["flagged"]:
+        console.table("flagged by the run's threshold", [_flagged(metrics["flagged"])])
+    console.table("kinds of anomaly", [_typology(row) for row in metrics["typology"]])
+
+
+def _interval(name: str, figure: dict[str, float]) -> dict[str, Any]:
+    return {"figure": name, "value": f"{figure['value']:.3f}", "95%": f"{figure['low']:.3f} to {figure['high']:.3f}"}
+
+
+def _budget(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "budget": f"{row['rate']:.1%}",
+        "alerts": f"{row['count']:g}",
+        "found": f"{row['found']:g}",
+        "precision": f"{row['precision']['value']:.3f}",
+        "recall": f"{row['recall']['value']:.3f}",
+    }
+
+
+def _flagged(row: dict[str, Any]) -> dict[str, Any]:
+    rates = {name: f"{row[name]['value']:.3f}" for name in ("precision", "recall", "false_positive_rate")}
+    return {"alerts": row["count"], "found": row["found"], **rates}
+
+
+def _typology(row: dict[str, Any]) -> dict[str, Any]:
+    recall = {f"recall at {b['rate']:.1%}": f"{b['recall']['value']:.2f}" for b in row["budgets"]}
+    return {"kind": row["typology"], "n": row["n"], "AUROC": f"{row['auroc']:.3f}", **recall}

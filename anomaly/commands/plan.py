@@ -1,0 +1,108 @@
+"""A configuration to the objects it names, all of them built before anything is read or written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from anomaly.commands.targets import instantiate, resolve
+from anomaly.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from anomaly.commands.compose import Settings
+    from anomaly.events.encoder import EventEncoder
+    from anomaly.events.schema import EventSchema
+    from anomaly.scores.thresholds import ThresholdPolicy
+
+_ADAPTER = "anomaly.detectors.classical.PyODDetector"
+_SOURCES = ("path",)
+"""Keys of the group `events` that say where rows are, not what they hold."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `train` fits."""
+
+    schema: EventSchema
+    encoder: EventEncoder
+    ensemble: Any
+    policy: ThresholdPolicy
+
+
+def plan(settings: Settings) -> Plan:
+    """Build everything that a training's configuration names.
+
+    Raises
+    ------
+    ConfigError
+        If a target is not trusted, or an argument does not exist.
+    """
+    from anomaly.events.encoder import EventEncoder
+
+    values = settings.values
+    if values["unit"] not in ("sequence", "event"):
+        raise ConfigError(f"unit={values['unit']}: expected sequence or event")
+    encoder = {k: v for k, v in values["sequences"].items() if k != "memory"}
+    return Plan(schema(values["events"]), EventEncoder(**encoder), _ensemble(settings), _required_policy(settings))
+
+
+def schema(events: Mapping[str, Any]) -> EventSchema:
+    """Return the stated roles of the columns."""
+    from anomaly.events.schema import EventSchema
+
+    return EventSchema.of({k: v for k, v in events.items() if k not in _SOURCES})
+
+
+def policy(settings: Settings) -> ThresholdPolicy | None:
+    """Return the threshold policy of a configuration, None for the run's own."""
+    config = settings.values.get("threshold")
+    found: ThresholdPolicy | None = instantiate(config, settings.allow, "threshold") if config else None
+    return found
+
+
+def _required_policy(settings: Settings) -> ThresholdPolicy:
+    found = policy(settings)
+    if found is None:
+        raise ConfigError("threshold=run: there is no run yet; choose budget, fpr, fdr, cost or contamination")
+    return found
+
+
+def _ensemble(settings: Settings) -> Any:
+    """Build members, corruptions and whatever else the ensemble takes in one go, so that all are judged first."""
+    values = settings.values
+    config = {
+        **values["ensemble"],
+        "members": _members(settings),
+        "corruptions": values.get("corruption") or {},
+        "calibrator": values["calibration"],
+        "aggregates": values["features"],
+        "unit": values["unit"],
+        "random_state": values["seed"],
+    }
+    return instantiate(config, settings.allow, "ensemble")
+
+
+def _members(settings: Settings) -> dict[str, Any]:
+    values = settings.values
+    members = {"next_event": values["model"]} if values.get("model") else {}
+    for name, config in (values.get("detector") or {}).items():
+        if config is None:
+            continue
+        members[str(name)] = _adapted(config, settings.allow, f"detector.{name}")
+    if not members:
+        raise ConfigError("no member is left; choose a model or a detector")
+    return members
+
+
+def _adapted(config: Any, allow: tuple[str, ...], where: str) -> dict[str, Any]:
+    """Put a foreign detector behind the adapter that keeps the laws."""
+    from anomaly.base import Detector
+
+    if not isinstance(config, dict) or "_target_" not in config:
+        raise ConfigError(f"{where}: expected a _target_ and its arguments, got {config!r}")
+    target = resolve(config["_target_"], allow, f"{where}._target_")
+    if isinstance(target, type) and issubclass(target, Detector):
+        return dict(config)
+    return {"_target_": _ADAPTER, "_recursive_": False, "detector": dict(config)}

@@ -1,0 +1,177 @@
+"""`anomaly report`: the page of a run, from what the run holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from anomaly.artifact import manifest
+from anomaly.artifact.run import Run
+from anomaly.atomic import write_json
+from anomaly.commands.console import Console
+from anomaly.commands.evaluate import figures_of
+from anomaly.commands.files import read_table
+from anomaly.commands.plan import policy
+from anomaly.errors import ArtifactError
+from anomaly.report.data import Case, CaseEvent, ReportData
+from anomaly.report.page import write_report
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.commands.compose import Settings
+    from anomaly.scores.thresholds import ThresholdPolicy
+    from anomaly.sequences.store import SequenceStore
+
+CASES, CASE_EVENTS = 50, 60
+"""Top items that are shown with their events, and how many of these."""
+
+
+def command(settings: Settings) -> None:
+    """Write the page again, with labels or another threshold."""
+    values = settings.values
+    chosen = policy(settings)
+    run = Run.load(values["run"], allow=settings.allow)
+    metrics = run.metrics
+    scores = flag(run, chosen) if chosen else run.scores
+    if values["labels"] is not None:
+        labels = read_table(values["labels"], "labels")
+        metrics = figures_of(scores, labels, run.facts["unit"], values["labels_id"], values["labels_split"])
+    out = Path(values["out"] or run.path / "report.html")
+    with Console(quiet=values["quiet"]) as console:
+        console.progress("writing the report")
+        report_run(run, metrics, out=out, threshold=chosen, scores=scores)
+        if out.parent.resolve() == run.path.resolve():
+            if values["labels"] is not None:
+                write_json(run.path / "metrics.json", metrics)
+            manifest.renew(run.path, ("report.html", "metrics.json"))
+        console.say(f"report: {out}")
+
+
+def flag(run: Run, threshold: ThresholdPolicy) -> pl.DataFrame:
+    """Return the run's scores, flagged by another policy."""
+    scores = run.scores
+    flagged = run.refit(threshold).flag(scores["score"].to_numpy(), scores["p_value"].to_numpy())
+    return scores.with_columns(flagged=pl.Series(flagged))
+
+
+def report_run(
+    run: Run,
+    metrics: dict[str, Any] | None = None,
+    *,
+    out: Path | None = None,
+    threshold: ThresholdPolicy | None = None,
+    scores: pl.DataFrame | None = None,
+) -> Path:
+    """Write the page of a run and return where it lies."""
+    found = run.scores if scores is None else scores
+    data = _report_data(run, metrics, threshold or run.threshold, found)
+    return write_report(data, out or run.path / "report.html")
+
+
+def _report_data(
+    run: Run, metrics: dict[str, Any] | None, threshold: ThresholdPolicy, scores: pl.DataFrame
+) -> ReportData:
+    ensemble, facts, events = run.ensemble, run.facts, run.event_scores
+    warnings = list(ensemble.warnings_)
+    try:
+        timelines = _timelines(run, scores, events)
+    except ArtifactError as error:
+        timelines = []
+        warnings.append(f"the events of the top items are not shown: {error}")
+    return ReportData(
+        title=run.path.resolve().name,
+        scores=scores,
+        threshold=threshold.summary(),
+        run=_run_facts(run),
+        data=_data_facts(facts, scores),
+        findings=[{k: v for k, v in f.items() if k != "row"} for f in facts["findings"]],
+        schema=facts["schema"],
+        training=ensemble.curve_,
+        event_scores=events,
+        timelines=timelines,
+        members=_members(ensemble, metrics),
+        power=_power(ensemble, threshold),
+        warnings=warnings,
+        metrics=metrics,
+        reproduce=[f"anomaly train config={run.path / 'config.yaml'} run=NEW"],
+        held_out_p_values=ensemble.reference_p_values_,
+        item=facts["unit"],
+    )
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    from anomaly import __version__
+
+    found: dict[str, Any] = {"version": __version__, "seed": run.ensemble.random_state}
+    found["members"] = ", ".join(run.ensemble.members)
+    if run.finished:
+        found["finished"] = run.manifest["finished"]
+    return found
+
+
+def _data_facts(facts: dict[str, Any], scores: pl.DataFrame) -> dict[str, Any]:
+    shown = {name: facts[name] for name in ("path", "rows", "dropped", "sequences", "entities") if facts[name]}
+    if facts["history"]:
+        shown["history"] = facts["history"]
+    if len(scores) and scores["first_time"].null_count() < len(scores):
+        shown["first time"], shown["last time"] = str(scores["first_time"].min()), str(scores["last_time"].max())
+    return shown
+
+
+def _members(ensemble: Any, metrics: dict[str, Any] | None) -> list[dict[str, Any]]:
+    rows = [{"member": name, "weight": weight} for name, weight in ensemble.weights_.items()]
+    figures = {row["member"]: row for row in (metrics or {}).get("members", [])}
+    return [{**row, **figures.get(str(row["member"]), {})} for row in rows]
+
+
+def _power(ensemble: Any, threshold: ThresholdPolicy) -> list[dict[str, Any]]:
+    """Return what the run would find at its threshold; under a rule on the file, at its best guess of one."""
+    cut = threshold.threshold_
+    if not np.isfinite(cut):
+        cut = float(np.quantile(ensemble.reference_scores_, 0.99))
+    rows: list[dict[str, Any]] = ensemble.power(cut)
+    return rows
+
+
+def _timelines(run: Run, scores: pl.DataFrame, events: pl.DataFrame) -> list[Case]:
+    """Return the top items with the events that carried most of their score."""
+    store = run.sequences
+    top = scores.sort("rank").unique("sequence", keep="first", maintain_order=True).head(CASES)
+    places = dict(zip(store.sequence_ids.to_list(), range(len(store)), strict=True))
+    lengths = np.maximum(store.lengths - store.context, 0)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    cases = []
+    for row in top.iter_rows(named=True):
+        n = places[row["sequence"]]
+        own = events.slice(int(starts[n]), int(lengths[n]))
+        shown = _case_events(run, store, int(store.offsets[n] + store.context[n]), own)
+        case = Case(row["sequence"], row["entity"], row["rank"], row["score"], row["p_value"], shown, int(lengths[n]))
+        cases.append(case)
+    return cases
+
+
+def _case_events(run: Run, store: SequenceStore, start: int, events: pl.DataFrame) -> list[CaseEvent]:
+    most = np.sort(np.argsort(-events["score"].to_numpy(), kind="stable")[:CASE_EVENTS])
+    codes = np.asarray(store.codes[start + most])
+    columns = {f.name: run.encoder.decode(f.name, codes[:, k]) for k, f in enumerate(store.fields)}
+    times = _times(store, start + most)
+    rows = events[most.tolist()]
+    return [
+        CaseEvent(position, time, {name: texts[i] for name, texts in columns.items()}, score, field)
+        for i, (position, time, score, field) in enumerate(
+            zip(rows["position"], times, rows["score"], rows["field"], strict=True)
+        )
+    ]
+
+
+def _times(store: SequenceStore, places: NDArray[np.int64]) -> list[str]:
+    if not store.has_time:
+        return [""] * len(places)
+    time = pl.Series(np.asarray(store.time[places]))
+    if (time < 315_532_800_000_000).all():
+        return [f"{t / 1e6:.3f} s" for t in time]
+    return time.cast(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()

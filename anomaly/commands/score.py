@@ -1,0 +1,56 @@
+"""`anomaly score`: new events with a run as it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anomaly.artifact.run import Run
+from anomaly.commands.console import Console
+from anomaly.commands.plan import policy
+
+if TYPE_CHECKING:
+    from anomaly.artifact.scoring import ScoredEvents
+    from anomaly.commands.compose import Settings
+
+_SHOWN = 5
+
+
+def command(settings: Settings) -> None:
+    """Score a file and write the scores of sequences, events and entities."""
+    values = settings.values
+    chosen = policy(settings)
+    run = Run.load(values["run"], allow=settings.allow)
+    with Console(quiet=values["quiet"]) as console:
+        console.progress("opening")
+        scored = run.score_events(
+            values["events"]["path"],
+            history=values["history"]["path"],
+            threshold=chosen,
+            bad_rows=values["checks"]["bad_rows"],
+            max_bad=values["checks"]["max_bad"],
+            progress=console.progress,
+        )
+        written = scored.tables.save(values["out"])
+        _show(console, scored)
+        used = chosen or run.threshold
+        if used.depends_on_file:
+            console.note("note: under this threshold a flag depends on the other rows of the file")
+        console.say("written: " + ", ".join(str(path) for path in written))
+
+
+def _show(console: Console, scored: ScoredEvents) -> None:
+    scores = scored.tables.scores
+    console.table(
+        "what differs from training",
+        [
+            {"field": d.field, "change": d.change, "before": d.before, "now": d.now, "meaning": d.message}
+            for d in scored.drift
+            if d.notable
+        ],
+    )
+    findings = [f for f in scored.prepared.findings if f.level != "info"]
+    console.table("findings", [{"column": f.column, "rows": f.count, "finding": f.message} for f in findings])
+    flagged = int(scores["flagged"].sum())
+    console.say(f"{scores.height:,} items scored, {flagged:,} flagged")
+    columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
+    console.table("highest scores", scores.sort("rank").head(_SHOWN).select(columns).to_dicts())

@@ -1,0 +1,138 @@
+"""`anomaly train`: raw events to a calibrated ranking, and the same from Python."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from anomaly.artifact.run import Run
+from anomaly.artifact.scoring import source_of
+from anomaly.artifact.training import Recipe, finish_run, train_run
+from anomaly.atomic import write_json
+from anomaly.commands.compose import Settings, choices, compose
+from anomaly.commands.console import Console
+from anomaly.commands.evaluate import figures_of
+from anomaly.commands.files import read_table
+from anomaly.commands.plan import plan
+from anomaly.commands.report import report_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from anomaly.commands.plan import Plan
+    from anomaly.events.readers import EventSource
+    from anomaly.events.schema import EventSchema
+
+_ESTIMATED = 200_000
+"""Rows from which an estimate is told before the work begins."""
+_TOP = 5
+
+
+def command(settings: Settings) -> None:
+    """Train a run from a file."""
+    _train(settings, settings.values["events"]["path"])
+
+
+def train(events: Any, *, run: Path | str, quiet: bool = True, allow: tuple[str, ...] = (), **overrides: Any) -> Run:
+    """Train a run and return it.
+
+    Parameters
+    ----------
+    events : a path, a Polars or a pandas frame
+    run : folder of the run
+    allow : further packages whose classes may be built
+    overrides : roles of columns (``entity="user"``, ``gap="30m"``), choices of groups (``threshold="fpr"``), keys of
+        groups as a mapping (``model={"width": 64}``), and the other keys of ``anomaly train --help``
+
+    Raises
+    ------
+    AnomalyError
+        As the command does, where it would end with exit code 2.
+    """
+    from anomaly.events.schema import EventSchema
+
+    roles = {f.name for f in fields(EventSchema)}
+    arguments = [f"allow=[{','.join(allow)}]"] if allow else []
+    values: dict[str, Any] = {"run": str(run), "quiet": quiet}
+    values["events.path"] = str(events) if hasattr(events, "__fspath__") or isinstance(events, str) else None
+    for key, value in overrides.items():
+        if key in roles:
+            values[f"events.{key}"] = list(value) if isinstance(value, tuple) else value
+        elif isinstance(value, str) and choices(key):
+            arguments.append(f"{key}={value}")
+        elif isinstance(value, dict):
+            values |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            values[key] = value
+    labels = values.pop("labels", None)
+    return _train(compose("train", arguments, values), events, labels)
+
+
+def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
+    values = settings.values
+    with Console(quiet=values["quiet"]) as console:
+        what = plan(settings)
+        source = source_of(events)
+        past = values["history"]["path"]
+        history = None if past is None else source_of(past)
+        truth = _labels(values["labels"] if labels is None else labels)
+        recipe = _recipe(what, source, values, console)
+        run = Run.create(values["run"], settings.text, overwrite=values["overwrite"], allow=settings.allow)
+        train_run(run, source, recipe, history=history, progress=console.progress)
+        metrics = None
+        if truth is not None:
+            metrics = figures_of(run.scores, truth, recipe.unit, values["labels_id"], values["labels_split"])
+            write_json(run.path / "metrics.json", metrics)
+        console.progress("writing the report")
+        report_run(run, metrics)
+        finish_run(run, recipe)
+        _show(console, run)
+    return run
+
+
+def _labels(labels: Any) -> pl.DataFrame | None:
+    return None if labels is None else read_table(labels, "labels")
+
+
+def _recipe(what: Plan, source: EventSource, values: dict[str, Any], console: Console) -> Recipe:
+    from anomaly.events.infer import infer_schema
+
+    console.progress("reading the columns")
+    schema = infer_schema(source, what.schema)
+    console.say("columns, as the overrides that would state them:")
+    console.say("  " + " ".join(schema.overrides()))
+    _estimate(source, schema, int(values["sequences"]["memory"]), console)
+    return Recipe(
+        schema=schema,
+        encoder=what.encoder,
+        ensemble=what.ensemble,
+        policy=what.policy,
+        unit=values["unit"],
+        seed=values["seed"],
+        memory=int(values["sequences"]["memory"]),
+        bad_rows=values["checks"]["bad_rows"],
+        max_bad=values["checks"]["max_bad"],
+        keep_events=values["keep_events"],
+    )
+
+
+def _estimate(source: EventSource, schema: EventSchema, memory: int, console: Console) -> None:
+    if source.n_rows < _ESTIMATED:
+        return
+    from anomaly.sequences.estimate import estimate
+
+    console.say(f"preparing {estimate(source, schema, memory)}; training follows, up to trainer.max_time")
+
+
+def _show(console: Console, run: Run) -> None:
+    for warning in run.ensemble.warnings_:
+        console.note(f"warning: {warning}")
+    scores = run.scores
+    findings = [f for f in run.facts["findings"] if f["level"] != "info"]
+    console.table("findings", [{"column": f["column"], "rows": f["count"], "finding": f["message"]} for f in findings])
+    columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
+    console.table("highest scores", scores.sort("rank").head(_TOP).select(columns).to_dicts())
+    console.say(f"{scores.height:,} items ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    console.say(f"report: {run.path / 'report.html'}")

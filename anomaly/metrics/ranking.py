@@ -66,7 +66,7 @@ def rank_curve(labels: ArrayLike, scores: ArrayLike) -> RankCurve:
         If the two differ in length, a score is not finite, or a label is neither 0 nor 1, or only one class is there.
     """
     truth, values = _checked(labels, scores)
-    order = np.argsort(-values, kind="stable")
+    order = np.argsort(-values)
     truth, values = truth[order], values[order]
     last_of_tie = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
     found = np.cumsum(truth)[last_of_tie]

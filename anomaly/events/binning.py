@@ -5,7 +5,7 @@ Shapes: T events.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -20,6 +20,7 @@ MISSING = FIRST_VALUE
 
 _TAILS = (0.001, 0.005, 0.01, 0.02, 0.05)
 _CLIP = 8.0
+_TINY = 1e-30
 _HEAVY = 5.0
 """Range of the middle 98% over the interquartile range: 3.4 for a normal, 4.2 for an exponential distribution."""
 
@@ -68,7 +69,8 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
         distinct = ascending[np.append(True, ascending[1:] != ascending[:-1])]
         if len(distinct) > self.n_bins:
             distinct = ascending[(self._levels() * (len(ascending) - 1)).astype(np.int64)]
-        beyond = np.nextafter(ascending[-1], np.float32(np.inf))
+        with np.errstate(over="ignore"):
+            beyond = np.nextafter(ascending[-1], np.float32(np.inf))
         return np.unique(np.concatenate([distinct, zero, [beyond]])).astype(np.float32)
 
     def _levels(self) -> NDArray[np.float64]:
@@ -81,19 +83,21 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
         self.center_, self.spread_, self.log_scale_ = 0.0, 1.0, 0.0
         if not len(seen):
             return
-        low, lower, upper, high = np.quantile(seen.astype(np.float64), [0.01, 0.25, 0.75, 0.99])
+        exact = np.sort(seen).astype(np.float64)
+        low, lower, upper, high = exact[(np.array([0.01, 0.25, 0.75, 0.99]) * (len(exact) - 1)).astype(np.int64)]
         if high - low > _HEAVY * (upper - lower):
-            size = np.abs(seen[seen != 0])
-            self.log_scale_ = float(np.median(size)) if len(size) else 0.0
-            lower, upper = (float(v) for v in self._warp(np.array([lower, upper], np.float32)))
-        warped = self._warp(seen)
-        self.center_ = float(np.median(warped))
-        self.spread_ = float((upper - lower) / 1.349 or warped.std(dtype=np.float64) or 1.0)
+            size = np.abs(exact[exact != 0])
+            self.log_scale_ = max(float(np.median(size)), _TINY) if len(size) else 0.0
+        # The warp keeps the order, so that quartiles stay quartiles.
+        warped = self._warp(exact)
+        lower, middle, upper = warped[(np.array([0.25, 0.5, 0.75]) * (len(exact) - 1)).astype(np.int64)]
+        self.center_ = float(middle)
+        self.spread_ = max(float((upper - lower) / 1.349 or warped.std()), _TINY) if warped[-1] > warped[0] else 1.0
 
-    def _warp(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _warp(self, x: NDArray[Any]) -> NDArray[Any]:
         if not self.log_scale_:
             return x
-        warped: NDArray[np.float32] = np.copysign(np.log1p(np.abs(x) / np.float32(self.log_scale_)), x)
+        warped: NDArray[Any] = np.copysign(np.log1p(np.abs(x) / x.dtype.type(self.log_scale_)), x)
         return warped
 
     def transform(self, x: NDArray[np.float32]) -> NDArray[np.int32]:
@@ -104,7 +108,8 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
 
     def scale(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (T,) values around 0 with spread 1, clipped to 8; 0 where missing."""
-        scaled = (self._warp(x) - np.float32(self.center_)) / np.float32(self.spread_)
+        with np.errstate(over="ignore"):
+            scaled: NDArray[np.float32] = (self._warp(x) - np.float32(self.center_)) / np.float32(self.spread_)
         np.clip(scaled, -_CLIP, _CLIP, out=scaled)
         scaled[np.isnan(scaled)] = 0
         return scaled
@@ -124,8 +129,8 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
             return "missing"
         if not np.isfinite(low):
             return f"below {high:.4g}"
-        if not np.isfinite(high):
-            return f"above {np.nextafter(np.float32(low), np.float32(-np.inf)):.4g}"
-        if high <= np.nextafter(np.float32(low), np.float32(np.inf)):
+        if np.isinf(high):
+            return f"above {low:.4g}"
+        if high - low <= max(abs(low) * 1e-6, _TINY):
             return f"{low:.4g}"
         return f"{low:.4g} to {high:.4g}"

@@ -98,13 +98,13 @@ class EventChecker:
     Parameters
     ----------
     bad_rows : "fail" raises at the first bad row, "drop" leaves bad rows out
-    max_bad : how many may be dropped before that is an error too
+    max_bad : rows, or below 1 share of the rows, that may be dropped before that is an error too; None for any number
     """
 
     schema: EventSchema
     source: EventSource
     bad_rows: BadRows = "fail"
-    max_bad: float = float("inf")
+    max_bad: float | None = None
     n_rows: int = 0
     n_bad: int = 0
     _tallies: dict[tuple[str, str], _Tally] = field(default_factory=dict)
@@ -168,10 +168,15 @@ class EventChecker:
 
     def _drop(self, batch: pl.DataFrame, time: NDArray[np.int64], bad: NDArray[np.bool_]) -> CheckedBatch:
         self.n_bad += int(bad.sum())
-        if self.bad_rows == "fail" or self.n_bad > self.max_bad:
+        if self.bad_rows == "fail" or self.n_bad > self._most_bad():
             raise DataError(self._refusal())
         kept = np.flatnonzero(~bad)
         return CheckedBatch(batch[kept], time[kept], kept)
+
+    def _most_bad(self) -> float:
+        if self.max_bad is None:
+            return float("inf")
+        return self.max_bad if self.max_bad >= 1 else self.max_bad * self.source.n_rows
 
     def _refusal(self) -> str:
         (check, name), tally = min(self._tallies.items(), key=lambda item: item[1].row)
@@ -179,7 +184,7 @@ class EventChecker:
         what = self._problem(check, name, tally)
         if self.bad_rows == "fail":
             return f"{where}: {what}; mend it, or leave such rows out with checks.bad_rows=drop"
-        return f"{where}: {what}; {self.n_bad} bad rows are more than checks.max_bad={self.max_bad:g}"
+        return f"{where}: {what}; {self.n_bad} bad rows are more than checks.max_bad={self.max_bad}"
 
     def _problem(self, check: str, name: str, tally: _Tally) -> str:
         expected = expected_types(self.schema, self.source.columns).get(name, self.source.columns.get(name))
@@ -215,10 +220,10 @@ class EventChecker:
 def expected_types(schema: EventSchema, columns: dict[str, pl.DataType]) -> dict[str, pl.DataType]:
     """Return the type that each column's role asks for; a column that is only categorical keeps what it has."""
     types: dict[str, pl.DataType] = {}
+    # A column with two roles keeps its type: the encoder reads it as a number all the same.
     for role in ("entity", "sequence", "time", "id", "order"):
         types.update({name: columns[name] for name in schema.names(role) if name in columns})
-    types.update({name: pl.Float32() for name in schema.names("numeric")})
-    return types
+    return {name: pl.Float32() for name in schema.names("numeric")} | types
 
 
 def parse_times(column: pl.Series, schema: EventSchema) -> NDArray[np.int64]:
@@ -232,7 +237,7 @@ def check_events(
     schema: EventSchema,
     *,
     bad_rows: BadRows = "drop",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> list[Finding]:
     """Read the rows once and return what is wrong with each column by itself."""

@@ -202,8 +202,12 @@ class _Guess:
 
     def _settle_unit(self) -> None:
         schema = self.schema
-        if schema.time is None or schema.time_unit != "auto":
+        if schema.time is None:
             return
         column = self.sample[schema.time]
-        if column.dtype.is_numeric():
+        zone = getattr(column.dtype, "time_zone", None)
+        if schema.timezone is None and zone not in (None, "UTC"):
+            self.schema = schema = replace(schema, timezone=zone)
+        if schema.time_unit == "auto":
+            # What is no number has no unit; any will do, and none is left open.
             self.schema = replace(schema, time_unit=guess_unit(column))  # type: ignore[arg-type]

@@ -147,7 +147,7 @@ class ColumnProfile:
         for name in self.schema.names("numeric"):
             self.add_numbers(name, numbers(frame[name]))
         for name in self.schema.inputs:
-            self.dtypes.setdefault(name, str(frame[name].dtype))
+            self.dtypes.setdefault(name, type_name(frame[name].dtype))
         if self.schema.time is not None:
             self._add_clock(time)
 
@@ -169,3 +169,15 @@ def numbers(column: pl.Series) -> NDArray[np.float32]:
     cast = column if column.dtype == pl.Float32 else column.cast(pl.Float32, strict=False)
     filled: NDArray[np.float32] = cast.fill_null(float("nan")).to_numpy()
     return filled
+
+
+def type_name(dtype: pl.DataType) -> str:
+    """Return "integer", "number", "text", "time" or the type's own name: widths do not matter."""
+    if dtype.is_integer():
+        return "integer"
+    if dtype.is_numeric():
+        return "number"
+    if dtype.is_temporal():
+        return "time"
+    text = dtype == pl.String or isinstance(dtype, (pl.Categorical, pl.Enum))
+    return "text" if text else str(dtype)

@@ -143,13 +143,9 @@ class EventSchema:
 
     def overrides(self) -> list[str]:
         """Return the overrides that state this schema, in the form a command takes."""
-        default = EventSchema()
-        lines = []
-        for name, value in self.roles().items():
-            if value == AUTO or (value == getattr(default, name) and name not in ("shared",)):
-                continue
-            lines.append(f"events.{name}={_text(value)}")
-        return [line for line in lines if line != "events.shared=[]"]
+        default = EventSchema(time_unit="s")
+        changed = {n: v for n, v in self.roles().items() if v not in (AUTO, getattr(default, n))}
+        return [f"events.{name}={_text(value)}" for name, value in changed.items()]
 
 
 def _columns(role: str, value: Any) -> str | tuple[str, ...]:

@@ -153,11 +153,16 @@ class _Lookup:
 
 
 def canonical(column: pl.Series) -> pl.Series:
-    """Return a column as Int64 where it holds integers, else as String, so that equal values meet across files."""
-    if column.dtype == pl.UInt64:  # Hashes, more often than not; half of them do not fit.
-        return column.cast(pl.String)
-    if column.dtype.is_integer():
+    """Return a column as Int64 where it holds integers, else as String, so that equal values meet across files.
+
+    Whole numbers among floats are written without a point: a missing value turns integers to floats in many tools.
+    """
+    dtype = column.dtype
+    if dtype.is_integer() and dtype != pl.UInt64:  # Unsigned ones are hashes, more often than not, and do not fit.
         return column.cast(pl.Int64)
-    if column.dtype == pl.Null:
-        return column.cast(pl.String)
-    return column if column.dtype == pl.String else column.cast(pl.String)
+    if dtype.is_float():
+        column = column.fill_nan(None)
+        whole = column.cast(pl.Int64, strict=False)
+        text = column.cast(pl.String)
+        return text.zip_with((whole != column).fill_null(True), whole.cast(pl.String))
+    return column if dtype == pl.String else column.cast(pl.String)

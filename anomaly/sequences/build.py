@@ -23,7 +23,7 @@ from anomaly.errors import DataError
 from anomaly.events.checks import BadRows, EventChecker, Finding
 from anomaly.events.encoder import SHARED_SUFFIX, EventEncoder
 from anomaly.events.infer import check_columns, infer_schema
-from anomaly.events.profile import ColumnProfile
+from anomaly.events.profile import ColumnProfile, type_name
 from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema, seconds
 from anomaly.events.times import NO_TIME
@@ -70,7 +70,7 @@ def build_store(
     out: Path | str | None = None,
     memory_limit: int = 4 << 30,
     bad_rows: BadRows = "fail",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
     batch_rows: int = 500_000,
     progress: Progress | None = None,
 ) -> Prepared:
@@ -117,7 +117,7 @@ class _Build:
         history: EventSource | None,
         memory_limit: int,
         bad_rows: BadRows,
-        max_bad: float,
+        max_bad: float | None,
         batch_rows: int,
         progress: Progress | None,
     ) -> None:
@@ -184,6 +184,7 @@ class _Build:
         for name, counts in shared.items():
             self.profile.add_numbers(name, counts)
         self.encoder.fit_profile(self.profile)
+        self.encoder.dtypes_ = {name: dtype for name, dtype in self._dtypes().items() if name in self.schema.inputs}
         if rows.entities is not None and len(rows.owner) > len(np.unique(rows.owner)):
             used = np.unique(rows.owner)
             self.encoder.fit_entities(rows.entities[used])
@@ -243,8 +244,11 @@ class _Build:
             n_entities=self.encoder.n_entities,
             closed=self.schema.ends == "closed",
             has_time=self.schema.time is not None,
-            extra={"dtypes": {c: str(self.sources[-1].columns[c]) for c in self.schema.columns}},
+            extra={"dtypes": self._dtypes()},
         )
+
+    def _dtypes(self) -> dict[str, str]:
+        return {name: type_name(self.sources[-1].columns[name]) for name in self.schema.columns}
 
     def _entities(self, rows: Cut) -> NDArray[np.int32]:
         if rows.entities is None or self.encoder.n_entities == 1:

@@ -1,0 +1,90 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from anomaly.errors import DataError
+from anomaly.events.checks import EventChecker, Finding, check_events
+from anomaly.events.readers import EventSource
+from anomaly.events.schema import EventSchema
+
+SCHEMA = EventSchema(
+    entity="user",
+    sequence=None,
+    time="time",
+    time_unit="s",
+    order=None,
+    id=None,
+    categorical="event",
+    numeric="amount",
+    ends="open",
+)
+ROWS = {
+    "user": ["a", "a", None, "b", "b", "b"],
+    "time": ["2024-01-01", "2024-01-02", "2024-01-03", "soon", None, "2024-01-06"],
+    "event": ["x", "y", "x", "y", "x", None],
+    "amount": ["1", "2", "3", "4", "inf", "many"],
+}
+
+
+def by_check(findings: list[Finding]) -> dict[tuple[str, str], tuple[int, int]]:
+    return {(f.check, f.column): (f.count, f.row) for f in findings}
+
+
+@pytest.mark.parametrize("kind", ["frame", "csv"])
+def test_bad_rows_are_dropped_and_counted(tmp_path: Path, kind: str) -> None:
+    frame = pl.DataFrame(ROWS)
+    frame.write_csv(tmp_path / "e.csv")
+    source = EventSource.from_frame(frame) if kind == "frame" else EventSource.open(tmp_path / "e.csv")
+    found = by_check(check_events(source, SCHEMA))
+    assert found[("missing key", "user")] == (1, 2)
+    assert found[("unparsable time", "time")] == (1, 3)
+    assert found[("infinite value", "amount")] == (1, 4)
+    assert found[("mixed types", "amount")] == (1, 5)
+    assert found[("missing values", "time")][0] == 1 or found[("null spike", "time")][0] == 1
+    checker = EventChecker(SCHEMA, source, "drop")
+    kept = checker.check(next(source.batches()))
+    assert kept.frame["user"].to_list() == ["a", "a"]
+    assert kept.kept is not None and kept.kept.tolist() == [0, 1]
+    assert checker.n_bad == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "row", "text"),
+    [
+        ("amount", ["1", "2", "x7"], 2, "'x7', which is no number"),
+        ("amount", ["1", "-inf", "3"], 1, "infinite"),
+        ("time", ["2024-01-01", "2024-01-01", "tomorrow"], 2, "'tomorrow', which is no time"),
+        ("user", ["a", None, "b"], 1, "is missing"),
+    ],
+)
+def test_fail_names_file_column_row_and_what_to_do(
+    tmp_path: Path, column: str, values: list[str | None], row: int, text: str
+) -> None:
+    good = {"user": ["a"] * 3, "time": ["2024-01-01"] * 3, "event": ["x"] * 3, "amount": ["1"] * 3}
+    path = tmp_path / "shop.csv"
+    pl.DataFrame({**good, column: values}).write_csv(path)
+    with pytest.raises(DataError) as caught:
+        check_events(EventSource.open(path), SCHEMA, bad_rows="fail")
+    message = str(caught.value)
+    assert f"shop.csv, row {row} (line {row + 2}), column {column}" in message
+    assert text in message
+    assert "checks.bad_rows=drop" in message
+
+
+@pytest.mark.parametrize(("limit", "fails"), [(3, True), (4, False), (0.5, True), (0.9, False), (None, False)])
+def test_more_than_max_bad_is_an_error(limit: float | None, fails: bool) -> None:
+    source = EventSource.from_frame(pl.DataFrame(ROWS))
+    if fails:
+        with pytest.raises(DataError, match="max_bad"):
+            check_events(source, SCHEMA, max_bad=limit)
+    else:
+        check_events(source, SCHEMA, max_bad=limit)
+
+
+def test_spikes_and_labels_are_told() -> None:
+    frame = pl.DataFrame({"user": ["a"] * 10, "is_fraud": [0, 1] * 5, "event": ["x", None] * 5})
+    schema = EventSchema.of(entity="user", time=None, categorical=["event", "is_fraud"], numeric=None)
+    found = by_check(check_events(EventSource.from_frame(frame), schema))
+    assert found[("null spike", "event")] == (5, -1)
+    assert found[("label among inputs", "is_fraud")] == (10, -1)

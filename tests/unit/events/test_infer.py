@@ -1,0 +1,118 @@
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.errors import SchemaError
+from anomaly.events.infer import infer_schema, looks_like_label
+from anomaly.events.readers import EventSource
+from anomaly.events.schema import EventSchema
+
+N = 400
+
+
+def log(**more: object) -> EventSource:
+    rng = np.random.default_rng(0)
+    start = datetime(2024, 1, 1)
+    columns = {
+        "event_id": np.arange(N),
+        "user_id": rng.integers(0, 20, N),
+        "timestamp": [start + timedelta(minutes=int(m)) for m in np.arange(N)],
+        "event": rng.choice(["view", "pay"], N),
+        "device": [f"d{k}" for k in rng.integers(0, 30, N)],
+        "amount": rng.lognormal(size=N),
+        "quantity": rng.integers(1, 5, N),
+        "is_fraud": rng.integers(0, 2, N),
+        "split": rng.choice(["train", "test"], N),
+        "currency": ["EUR"] * N,
+        "comment": [f"text {k}" for k in range(N)],
+    }
+    return EventSource.from_frame(pl.DataFrame({**columns, **more}))
+
+
+def test_a_shop_log() -> None:
+    schema = infer_schema(log())
+    assert schema.complete
+    assert schema.overrides() == [
+        "events.entity=user_id",
+        "events.sequence=null",
+        "events.time=timestamp",
+        "events.order=[]",
+        "events.id=event_id",
+        "events.categorical=[event,device]",
+        "events.numeric=[amount,quantity]",
+        "events.ends=open",
+    ]
+
+
+def test_a_guess_states_itself_again() -> None:
+    schema = infer_schema(log())
+    assert infer_schema(log(), schema) == schema
+
+
+def test_stated_inputs_are_the_only_ones() -> None:
+    assert infer_schema(log(), EventSchema(categorical="event")).inputs == ("event",)
+    assert infer_schema(log(), EventSchema(numeric=["amount"])).inputs == ("amount",)
+
+
+def test_a_stated_sequence_leaves_no_entity() -> None:
+    schema = infer_schema(log(session=np.arange(N) // 10), EventSchema(sequence="session"))
+    assert (schema.entity, schema.ends) == (None, "closed")
+    assert "user_id" in schema.inputs
+
+
+def test_a_session_column_is_found_and_its_owner() -> None:
+    owned = np.arange(N) // 10
+    schema = infer_schema(log(session_id=owned, user_id=owned % 7))
+    assert (schema.entity, schema.sequence, schema.ends) == ("user_id", "session_id", "closed")
+    torn = infer_schema(log(session_id=owned))
+    assert torn.entity is None
+
+
+def test_a_stated_role_is_never_another() -> None:
+    schema = infer_schema(log(), EventSchema(entity="device", time=None))
+    assert "device" not in schema.inputs
+    assert schema.time is None
+    assert infer_schema(log(), EventSchema(id=None)).id is None
+
+
+def test_histories_gaps_and_windows_are_open() -> None:
+    for cut in ({"gap": "30m"}, {"window": 50}, {"sequence": None}, {"sequence": "user_id", "entity": "user_id"}):
+        assert infer_schema(log(), EventSchema.of(cut)).ends == "open"
+    assert infer_schema(log(), EventSchema(gap="30m", ends="closed")).ends == "closed"
+
+
+def test_a_missing_column_suggests_the_right_one() -> None:
+    with pytest.raises(SchemaError, match=r"no column usr_id \(events.entity\); did you mean user_id"):
+        infer_schema(log(), EventSchema(entity="usr_id"))
+
+
+def test_nobody_must_be_said() -> None:
+    source = EventSource.from_frame(pl.DataFrame({"what": ["a", "b"] * 20, "value": np.arange(40.0)}))
+    with pytest.raises(SchemaError, match="cannot tell whose events"):
+        infer_schema(source)
+    schema = infer_schema(source, EventSchema(entity=None))
+    assert (schema.sequence, schema.inputs) == (None, ("what", "value"))
+
+
+def test_a_gap_needs_a_time() -> None:
+    with pytest.raises(SchemaError, match="gap needs a time"):
+        infer_schema(log(), EventSchema(gap="30m", time=None))
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1, "s"), (1000, "ms"), (10**6, "us")])
+def test_epochs_get_their_unit(scale: int, unit: str) -> None:
+    source = log(timestamp=(1_700_000_000 + np.arange(N)) * scale)
+    schema = infer_schema(source)
+    assert (schema.time, schema.time_unit) == ("timestamp", unit)
+
+
+def test_the_zone_of_a_column_is_its_clock() -> None:
+    stamps = pl.Series([datetime(2024, 1, 1)] * N).dt.replace_time_zone("Asia/Tokyo")
+    assert infer_schema(log(timestamp=stamps)).timezone == "Asia/Tokyo"
+
+
+def test_labels() -> None:
+    assert all(map(looks_like_label, ["label", "is_fraud", "Class", "anomaly_type", "split"]))
+    assert not any(map(looks_like_label, ["event", "amount", "labelled_price", "classic"]))

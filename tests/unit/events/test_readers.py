@@ -1,0 +1,130 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.errors import DataError, SchemaError
+from anomaly.events.readers import EventSource
+
+FRAME = pl.DataFrame({"user": [1, 2, 1, 3], "event": ["a", "b", None, "ü,x"], "amount": [1.5, None, 0.0, -2.0]})
+
+
+def write(folder: Path, kind: str, frame: pl.DataFrame = FRAME, name: str = "events") -> Path:
+    path = folder / f"{name}.{kind}"
+    {"csv": frame.write_csv, "ndjson": frame.write_ndjson, "parquet": frame.write_parquet, "arrow": frame.write_ipc}[
+        kind
+    ](path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet", "arrow"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, kind: str) -> None:
+    source = EventSource.open(write(tmp_path, kind))
+    assert source.n_rows == 4
+    assert source.columns == dict(FRAME.schema)
+    for _ in range(2):
+        whole = pl.concat(list(source.batches(rows=2)))
+        typed = whole.with_columns(pl.col("user").cast(pl.Int64), pl.col("amount").cast(pl.Float64))
+        assert typed.equals(FRAME)
+    assert [b.columns for b in source.batches(["event"])] == [["event"]]
+    assert source.sample().equals(FRAME)
+    assert source.describe()["rows"] == 4
+
+
+def test_folders_and_globs_are_read_in_the_order_of_names(tmp_path: Path) -> None:
+    write(tmp_path, "parquet", FRAME.tail(2), "b")
+    write(tmp_path, "parquet", FRAME.head(2), "a")
+    for path in (tmp_path, tmp_path / "*.parquet"):
+        source = EventSource.open(path)
+        assert pl.concat(list(source.batches())).equals(FRAME)
+        assert source.locate(3).endswith("b.parquet, row 1")
+
+
+def test_large_files_stream_in_file_order(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"k": np.arange(50_000)})
+    path = tmp_path / "k.parquet"
+    frame.write_parquet(path, row_group_size=3_000)
+    batches = list(EventSource.open(path).batches(rows=7_000))
+    assert len(batches) > 3
+    assert pl.concat(batches).equals(frame)
+
+
+def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "header.csv").write_text("a,b\n")
+    (tmp_path / "data.xls").write_text("x")
+    (tmp_path / "broken.parquet").write_text("not parquet at all")
+    (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
+    for name, text in [
+        ("nope.csv", "no such file"),
+        ("empty.csv", "empty file"),
+        ("header.csv", "no rows"),
+        ("data.xls", "unknown type"),
+        ("broken.parquet", "cannot be read"),
+        ("ragged.csv", "cannot be read"),
+    ]:
+        with pytest.raises(DataError, match=text) as caught:
+            list(EventSource.open(tmp_path / name).batches())
+        assert "\n" not in str(caught.value)
+        assert name in str(caught.value)
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no CSV"):
+        EventSource.open(tmp_path)
+
+
+def test_differing_columns_name_the_file(tmp_path: Path) -> None:
+    write(tmp_path, "parquet", FRAME, "a")
+    write(tmp_path, "parquet", FRAME.drop("amount"), "b")
+    with pytest.raises(SchemaError, match=r"b\.parquet: columns differ .*amount"):
+        EventSource.open(tmp_path)
+    write(tmp_path, "parquet", FRAME.with_columns(pl.col("user").cast(pl.String)), "b")
+    with pytest.raises(SchemaError, match=r"column user is String, but Int64"):
+        EventSource.open(tmp_path)
+
+
+def test_fingerprint_follows_the_data(tmp_path: Path) -> None:
+    one, two = EventSource.from_frame(FRAME), EventSource.from_frame(FRAME.reverse())
+    assert one.fingerprint() == EventSource.from_frame(FRAME.clone()).fingerprint() != two.fingerprint()
+    path = write(tmp_path, "parquet")
+    before = EventSource.open(path).fingerprint()
+    assert before == EventSource.open(path).fingerprint()
+    write(tmp_path, "parquet", FRAME.reverse())
+    assert EventSource.open(path).fingerprint() != before
+
+
+class Column:
+    """What a pandas column offers, for want of pandas."""
+
+    def __init__(self, values: list[object], dtype: object) -> None:
+        self.values = np.array(values, dtype)
+
+    def to_numpy(self) -> np.ndarray:
+        return self.values
+
+    def isna(self) -> "Column":
+        return Column([v is None or v != v for v in self.values], bool)
+
+
+class Frame(dict[str, Column]):
+    """What a pandas frame offers."""
+
+    columns = property(lambda self: list(self))
+    dtypes = property(lambda self: {name: column.values.dtype for name, column in self.items()})
+
+
+def test_pandas_frames_are_read() -> None:
+    columns = {
+        "user": Column([1, 2], int),
+        "amount": Column([1.5, np.nan], float),
+        "event": Column(["a", None], object),
+    }
+    source = EventSource.from_frame(Frame(columns))
+    assert source.sample().to_dicts() == [
+        {"user": 1, "amount": 1.5, "event": "a"},
+        {"user": 2, "amount": None, "event": None},
+    ]
+    with pytest.raises(DataError, match="expected a path"):
+        EventSource.from_frame([1, 2])

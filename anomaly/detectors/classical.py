@@ -193,7 +193,8 @@ def _adapted(kind: type, options: dict[str, Any], n: int, random_state: int) -> 
     if kind.__name__ in ("ECOD", "COPOD"):
         return {"rule": kind.__name__.lower()}
     accepted = inspect.signature(kind).parameters
-    if inspect.signature(kind.fit).parameters.get("y", inspect.Parameter("y", 3, default=None)).default is not None:  # type: ignore[attr-defined]
+    labels = inspect.signature(getattr(kind, "fit")).parameters.get("y")  # noqa: B009
+    if labels is not None and labels.default is inspect.Parameter.empty:
         raise ConfigError(f"{kind.__name__} needs labels; choose a detector that learns without")
     if "random_state" in accepted and options.get("random_state") is None:
         options["random_state"] = random_state

@@ -1,98 +1,97 @@
-"""Smoothed n-grams over the fields of events, and each entity's own habits against everybody else's.
+"""Smoothed n-grams over the fields of events, with each entity's own habits against everybody else's.
 
-Shapes: T events, N sequences, F fields; R = T rows, or T + N where each sequence adds its end symbol.
+Shapes: T events, N sequences, F fields, C fields that the contrast reads.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.base import EventDetector, Statistics
-from anomaly.detectors.counts import ConditionalCounts, Keys, Own, hash_columns
+from anomaly.base import Analysis, EventDetector, Statistics, Tail
+from anomaly.detectors.contexts import choose_chains, column_rows, surprisals
+from anomaly.detectors.counts import ConditionalCounts, Float
+from anomaly.detectors.habits import Contrast, Habits
 from anomaly.errors import ConfigError, DataError
-from anomaly.features.segments import reported, segment_max, segment_mean, segment_top_mean
-from anomaly.sequences.store import PAD
+from anomaly.features.segments import blocks, reported, segment_max, segment_mean, segment_sum, segment_top_mean
 
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
-Float = NDArray[np.float64]
 
+class _Pass(NamedTuple):
+    """What one pass over a block finds: (T, F) surprisals without and with context, (N,) of the ends, contrasts."""
 
-@dataclass(frozen=True)
-class Rows:
-    """One field of some events, ready to be counted or looked up.
-
-    Attributes
-    ----------
-    value : (R,) codes
-    contexts : one (R,) array of keys per order, from no context to the longest
-    sequence : (R,) the place of each row's sequence
-    """
-
-    value: NDArray[Any]
-    contexts: list[Keys]
-    sequence: NDArray[np.int64]
-
-    def take(self, where: NDArray[np.bool_]) -> Rows:
-        """Return some of the rows."""
-        return Rows(self.value[where], [c[where] for c in self.contexts], self.sequence[where])
+    low_TF: Float
+    high_TF: Float
+    ends_N: Float | None
+    contrasts: list[list[Contrast]]
 
 
 class NGramDetector(EventDetector):
-    """Surprisal of each field given its context, with Witten-Bell smoothing down to the uniform distribution.
+    """Surprisal of each field given a short context, backing off to shorter ones and at last to the uniform.
 
-    The first field is conditioned on its own predecessors; every other field on the first field of the same event,
-    then on its own previous value as well. A sequence that was in `fit` is scored without what it added to the counts.
+    The first field is conditioned on its predecessor, every other field on the first field of its own event; further
+    parts of the context are those that leave-one-out likelihood asks for. A sequence that was in `fit`, known by its
+    key, is scored without what it added to the counts, so that it is scored as if it were new; the price is that its
+    events' scores are those of that whole sequence.
 
     Parameters
     ----------
-    max_order : 0, 1 or 2 events of context
-    kinds : kinds of field that are read; all of them where a store has none of these
-    entity_mass : events' worth of everybody's habits in an entity's profile
+    max_order : codes of context; 0 leaves frequencies alone
+    kinds : kinds of field whose surprisal is read; all fields where a store has none of these kinds
+    contrast_kinds : kinds of field that the contrast reads
+    leave_out : score a sequence of `fit` without its own counts
     statistic : the statistic that `decision_function` returns
+    block_events : events that are scored at a time
     """
 
     def __init__(
         self,
         *,
-        max_order: int = 1,
+        max_order: int = 2,
         kinds: tuple[str, ...] = ("categorical",),
-        entity_mass: float = 10.0,
+        contrast_kinds: tuple[str, ...] = ("categorical", "numeric", "clock"),
         leave_out: bool = True,
         statistic: str = "order1.largest",
         contamination: float = 0.01,
+        block_events: int = 2_000_000,
+        random_state: int = 0,
     ) -> None:
         self.max_order = max_order
         self.kinds = kinds
-        self.entity_mass = entity_mass
+        self.contrast_kinds = contrast_kinds
         self.leave_out = leave_out
         self.statistic = statistic
         self.contamination = contamination
+        self.block_events = block_events
+        self.random_state = random_state
 
     def fit(self, X: SequenceStore, y: NDArray[np.int64] | None = None) -> Self:
-        """Count the reported events of `X`."""
-        if not len(X):
-            raise DataError("no sequence to learn from; give at least one")
-        if self.max_order not in (0, 1, 2):
-            raise ConfigError(f"max_order is {self.max_order}, but 0, 1 or 2 is needed")
-        self.columns_ = [k for k, f in enumerate(X.fields) if f.kind in tuple(self.kinds)] or list(range(len(X.fields)))
-        self.names_ = [X.fields[k].name for k in self.columns_]
-        self.sizes_ = [X.fields[k].size for k in self.columns_]
+        """Choose the contexts and count the reported events of `X`.
+
+        Raises
+        ------
+        ConfigError
+            If `max_order` or `statistic` is not one that exists.
+        DataError
+            If there is no sequence or no field.
+        """
+        if not len(X) or not X.fields:
+            raise DataError("nothing to learn from; give at least one sequence with one categorical or numeric field")
+        if self.max_order < 0:
+            raise ConfigError(f"max_order is {self.max_order}, but 0 or more is needed")
+        self._fit_columns(X)
+        seed, order = self.random_state, self.max_order
+        self.chains_ = choose_chains(X, self.columns_, self.sizes_, order, seed)
         self.keys_ = np.unique(X.keys())
         self.tables_: list[list[ConditionalCounts]] = []
-        self.profiles_: list[list[ConditionalCounts]] = []
-        for rows in self._rows(X):
-            counted = rows.take(self._reported(X, rows))
-            entity = X.entity[counted.sequence]
-            self.tables_.append([ConditionalCounts.of(c, counted.value) for c in counted.contexts])
-            known = entity > 0
-            own = [hash_columns(entity[known], c[known]) for c in counted.contexts[:2]]
-            self.profiles_.append([ConditionalCounts.of(c, counted.value[known]) for c in own])
+        for k in range(len(self.columns_)):
+            rows = column_rows(X, self.columns_, k, self.chains_[k], self._end(k)).counted()
+            self.tables_.append([ConditionalCounts.of(c, rows.value) for c in rows.contexts])
+        self.habits_ = self._fit_habits(X)
         return self._set_scores(X)
 
     @property
@@ -109,132 +108,112 @@ class NGramDetector(EventDetector):
         return found.values[:, found.names.index(self.statistic)]
 
     def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
-        """Return (T, F) surprisals at the highest order, in nats."""
+        """Return (T, F) surprisals given the whole context, in nats."""
         self._check_fitted()
-        own = self._own_keys(X)
-        columns = [self._surprisals(k, rows, X, own)[-1] for k, rows in enumerate(self._rows(X, ends=False))]
-        return np.stack(columns, axis=1).astype(np.float32)
+        return np.concatenate([self._pass(b).high_TF.astype(np.float32) for b in blocks(X, self.block_events)])
 
     def statistics(self, X: SequenceStore) -> Statistics:
-        """Return means, largest and top surprisals per order, and own against everybody else's likelihood."""
+        """Return means, largest and top surprisals without and with context, and the contrasts."""
         self._check_fitted()
-        own = self._own_keys(X)
-        lengths = np.diff(X.offsets)
-        low, high, contrast = [], [], []
-        ends: Float = np.zeros(len(X))
-        for k, rows in enumerate(self._rows(X)):
-            found = self._surprisals(k, rows, X, own)
-            low.append(found[0][: X.n_events])
-            high.append(found[-1][: X.n_events])
-            ends += np.append(found[-1], np.zeros(len(X)))[X.n_events :][: len(X)]
-            contrast.append([c[: X.n_events] for c in self._contrast(k, rows, X, own)])
-        offsets, kept = reported(X)
-        low_TF, high_TF = np.stack(low, 1)[kept], np.stack(high, 1)[kept]
-        low_T, high_T = low_TF.sum(1), high_TF.sum(1)
-        columns = {
-            "order0.mean": segment_mean(low_T, offsets),
-            "order0.largest": segment_max(low_TF.max(1), offsets),
-            "order1.mean": segment_mean(high_T, offsets) + ends / np.maximum(lengths, 1),
-            "order1.largest": np.maximum(segment_max(high_TF.max(1), offsets), ends),
-            "order1.top5": segment_top_mean(high_T, offsets, 5),
-            "contrast.order0": segment_mean(sum(c[0] for c in contrast)[kept], offsets),
-            "contrast.order1": segment_mean(sum(c[-1] for c in contrast)[kept], offsets),
-        }
-        return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
+        return Statistics.concat([self._of_sequences(b, self._pass(b)) for b in blocks(X, self.block_events)])
 
     def event_statistics(self, X: SequenceStore) -> Statistics:
         """Return (T, m) surprisals and contrasts of every event."""
         self._check_fitted()
-        own = self._own_keys(X)
-        low, high, contrast = [], [], []
-        for k, rows in enumerate(self._rows(X, ends=False)):
-            found = self._surprisals(k, rows, X, own)
-            low.append(found[0])
-            high.append(found[-1])
-            contrast.append(self._contrast(k, rows, X, own))
-        high_TF = np.stack(high, 1)
-        columns = {
-            "order0": np.sum(low, axis=0),
-            "order1": high_TF.sum(1),
-            "order1.largest": high_TF.max(1),
-            "contrast.order0": np.sum([c[0] for c in contrast], axis=0),
-            "contrast.order1": np.sum([c[-1] for c in contrast], axis=0),
+        return Statistics.concat([self._of_events(self._pass(b)) for b in blocks(X, self.block_events)])
+
+    def analyse(self, X: SequenceStore) -> Analysis:
+        """Return all of it from one pass."""
+        self._check_fitted()
+        found = []
+        for block in blocks(X, self.block_events):
+            one = self._pass(block)
+            fields = one.high_TF.astype(np.float32)
+            found.append(Analysis(self._of_sequences(block, one), fields, self._of_events(one)))
+        return Analysis.concat(found)
+
+    def _fit_columns(self, X: SequenceStore) -> None:
+        every = range(len(X.fields))
+        self.columns_ = [k for k in every if X.fields[k].kind in tuple(self.kinds)] or list(every)
+        self.names_ = [X.fields[k].name for k in self.columns_]
+        self.sizes_ = [X.fields[k].size for k in self.columns_]
+        further = [k for k in every if X.fields[k].kind in tuple(self.contrast_kinds) and k not in self.columns_]
+        self.further_ = further
+        self.closed_ = bool(X.closed)
+
+    def _fit_habits(self, X: SequenceStore) -> list[Habits]:
+        """Return the habits of every column of the contrast; none where there are no two entities to compare."""
+        if len(np.unique(X.entity[X.entity > 0])) < 2:
+            return []
+        columns = [*self.columns_, *self.further_]
+        chains = self._contrast_chains()
+        fitted = []
+        for k, chain in enumerate(chains):
+            rows = column_rows(X, columns, k, chain)
+            fitted.append(Habits.of(rows, X.entity, X.fields[columns[k]].size))
+        return fitted
+
+    def _contrast_chains(self) -> list[list[tuple[int, int]]]:
+        return [*(c[:1] for c in self.chains_), *([(0, 0)][: self.max_order] for _ in self.further_)]
+
+    def _end(self, k: int) -> int | None:
+        """Return the code of the end symbol, which only the first field of closed sequences has."""
+        return self.sizes_[0] if k == 0 and self.closed_ else None
+
+    def _pass(self, X: SequenceStore) -> _Pass:
+        known = np.isin(X.keys(), self.keys_) if self.leave_out else np.zeros(len(X), bool)
+        low, high, ends = [], [], None
+        for k, tables in enumerate(self.tables_):
+            rows = column_rows(X, self.columns_, k, self.chains_[k], self._end(k))
+            found = surprisals(tables, rows, self.sizes_[k], rows.own(known))
+            if k == 0 and self.closed_:
+                ends = found[-1][X.n_events :]
+            low.append(found[0][: X.n_events])
+            high.append(found[-1][: X.n_events])
+        return _Pass(np.stack(low, 1), np.stack(high, 1), ends, self._contrasts(X, known))
+
+    def _contrasts(self, X: SequenceStore, known: NDArray[np.bool_]) -> list[list[Contrast]]:
+        columns = [*self.columns_, *self.further_]
+        chains = self._contrast_chains()
+        rows = (column_rows(X, columns, k, chain) for k, chain in enumerate(chains))
+        return [habits.contrast(r, X.entity, known) for habits, r in zip(self.habits_, rows, strict=False)]
+
+    def _of_sequences(self, X: SequenceStore, found: _Pass) -> Statistics:
+        offsets, kept = reported(X)
+        low_TF, high_TF = found.low_TF[kept], found.high_TF[kept]
+        high_T, ends = high_TF.sum(1), 0.0 if found.ends_N is None else found.ends_N
+        largest_NF = segment_max(high_TF, offsets)
+        columns: dict[str, tuple[Float, Tail]] = {
+            "order0.mean": (segment_mean(low_TF.sum(1), offsets), "both"),
+            "order0.largest": (segment_max(low_TF.max(1), offsets), "upper"),
+            "order1.mean": (segment_mean(high_T, offsets) + ends / np.maximum(np.diff(offsets), 1), "both"),
+            "order1.largest": (np.maximum(largest_NF.max(1), ends), "upper"),
+            "order1.top5": (segment_top_mean(high_T, offsets, 5), "upper"),
         }
+        if high_TF.shape[1] > 1:
+            columns["order1.largest_event"] = (np.maximum(segment_max(high_T, offsets), ends), "upper")
+            columns["order1.largest_sum"] = (largest_NF.sum(1) + ends, "upper")
+        for order in range(min(len(c) for c in found.contrasts) if found.contrasts else 0):
+            columns[f"contrast.order{order}"] = (_weighted([c[order] for c in found.contrasts], offsets, kept), "upper")
+        return Statistics(
+            np.stack([values for values, _ in columns.values()], 1),
+            tuple(columns),
+            tuple(tail for _, tail in columns.values()),
+        )
+
+    def _of_events(self, found: _Pass) -> Statistics:
+        columns = {"order0": found.low_TF.sum(1), "order1": found.high_TF.sum(1)}
+        if found.high_TF.shape[1] > 1:
+            columns["order1.largest"] = found.high_TF.max(1)
+        for order in range(min(len(c) for c in found.contrasts) if found.contrasts else 0):
+            columns[f"contrast.order{order}"] = np.sum([c[order].ratio for c in found.contrasts], axis=0)
         return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
 
-    def _rows(self, X: SequenceStore, *, ends: bool = True) -> list[Rows]:
-        """Return the rows of each field; those of the first end with one end symbol per sequence in closed stores."""
-        sequence = X.sequence_of_event()
-        codes = X.codes[:, self.columns_]
-        first = codes[:, 0]
-        before = [_previous(first, X, back) for back in (1, 2)]
-        rows = [self._first_rows(X, first, before, sequence, ends=ends and X.closed)]
-        for k in range(1, codes.shape[1]):
-            contexts = [hash_columns(np.zeros(X.n_events, np.int64)), hash_columns(first)]
-            contexts.append(hash_columns(first, _previous(codes[:, k], X, 1)))
-            rows.append(Rows(codes[:, k], contexts[: 1 if self.max_order == 0 else 3], sequence))
-        return rows
 
-    def _first_rows(
-        self, X: SequenceStore, first: NDArray[Any], before: list[NDArray[Any]], sequence: NDArray[np.int64], *, ends: bool
-    ) -> Rows:
-        if ends:
-            n, last = len(X), np.maximum(X.offsets[1:] - 1, 0)
-            padded = np.append(first, PAD) if not X.n_events else first
-            tails = [np.where(X.lengths > k, padded[np.maximum(last - k, 0)], PAD) for k in (0, 1)]
-            before = [np.concatenate([b, t]) for b, t in zip(before, tails, strict=True)]
-            first = np.concatenate([first, np.full(n, self.sizes_[0])])
-            sequence = np.concatenate([sequence, np.arange(n)])
-        contexts = [hash_columns(np.zeros(len(first), np.int64))]
-        contexts += [hash_columns(*before[:k]) for k in range(1, self.max_order + 1)]
-        return Rows(first, contexts, sequence)
-
-    def _reported(self, X: SequenceStore, rows: Rows) -> NDArray[np.bool_]:
-        kept = reported(X)[1]
-        return np.concatenate([kept, np.ones(len(rows.value) - len(kept), bool)])
-
-    def _own_keys(self, X: SequenceStore) -> NDArray[np.bool_]:
-        if not self.leave_out:
-            return np.zeros(len(X), bool)
-        return np.isin(X.keys(), self.keys_)
-
-    def _own(self, X: SequenceStore, rows: Rows, known: NDArray[np.bool_]) -> Own:
-        events = np.flatnonzero(self._reported(X, rows) & known[rows.sequence])
-        return Own(events, rows.sequence[events])
-
-    def _surprisals(self, k: int, rows: Rows, X: SequenceStore, known: NDArray[np.bool_]) -> list[Float]:
-        own = self._own(X, rows, known)
-        p = np.full(len(rows.value), 1.0 / (self.sizes_[k] + 1))
-        out = []
-        for table, context in zip(self.tables_[k], rows.contexts, strict=True):
-            joint, total, types = table.look_up(context, rows.value, own)
-            mass = np.maximum(types, 1)
-            p = (joint + mass * p) / (total + mass)
-            out.append(-np.log(p))
-        return out
-
-    def _contrast(self, k: int, rows: Rows, X: SequenceStore, known: NDArray[np.bool_]) -> list[Float]:
-        """Return, per order, the log-likelihood ratio of everybody else's habits against the entity's own."""
-        own = self._own(X, rows, known)
-        entity = X.entity[rows.sequence]
-        others = own_p = np.full(len(rows.value), 1.0 / (self.sizes_[k] + 1))
-        out = []
-        for table, profile, context in zip(self.tables_[k], self.profiles_[k], rows.contexts, strict=False):
-            every = table.look_up(context, rows.value)
-            mine = hash_columns(entity, context)
-            full, mine_now = profile.look_up(mine, rows.value), profile.look_up(mine, rows.value, own)
-            mass = np.maximum(every.types, 1)
-            others = (every.joint - full.joint + mass * others) / (every.total - full.total + mass)
-            prior = others if not out else own_p
-            own_p = (mine_now.joint + self.entity_mass * prior) / (mine_now.total + self.entity_mass)
-            out.append(np.where(entity > 0, np.log(others) - np.log(own_p), 0.0))
-        return out
-
-
-def _previous(codes: NDArray[Any], X: SequenceStore, back: int) -> NDArray[Any]:
-    """Return the code `back` events earlier in the same sequence, `PAD` before its start."""
-    out = np.full(len(codes), PAD, codes.dtype)
-    out[back:] = codes[:-back] if len(codes) > back else codes[:0]
-    out[X.position() < back] = PAD
-    return out
-
+def _weighted(contrasts: list[Contrast], offsets: NDArray[np.int64], kept: NDArray[np.bool_]) -> Float:
+    """Return (N,) the sum over fields of the weighted means of the events' ratios."""
+    total = np.zeros(len(offsets) - 1)
+    for ratio, weight in contrasts:
+        sums = segment_sum((ratio * weight)[kept], offsets)
+        total += sums / np.maximum(segment_sum(weight[kept], offsets), 1e-12)
+    return total

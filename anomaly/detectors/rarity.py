@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.base import EventDetector, Statistics
+from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.counts import Counts, Own, hash_columns
-from anomaly.errors import DataError
-from anomaly.features.segments import reported, segment_max, segment_mean
+from anomaly.errors import ConfigError, DataError
+from anomaly.features.segments import blocks, reported, segment_max, segment_mean
 
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
@@ -29,7 +29,7 @@ class RarityDetector(EventDetector):
     ----------
     max_pairs : pairs of fields that are counted; those that depend most on each other are kept
     leave_out : score a sequence that was in `fit` without what it added to the counts
-    statistic : the statistic that `decision_function` returns
+    statistic : what `decision_function` returns; None is the largest rarity of pairs, of values in a single field
     """
 
     def __init__(
@@ -37,13 +37,15 @@ class RarityDetector(EventDetector):
         *,
         max_pairs: int = 32,
         leave_out: bool = True,
-        statistic: str = "pair.largest",
+        statistic: str | None = None,
         contamination: float = 0.01,
+        block_events: int = 2_000_000,
     ) -> None:
         self.max_pairs = max_pairs
         self.leave_out = leave_out
         self.statistic = statistic
         self.contamination = contamination
+        self.block_events = block_events
 
     def fit(self, X: SequenceStore, y: NDArray[np.int64] | None = None) -> Self:
         """Count the values and the pairs of the reported events."""
@@ -68,39 +70,56 @@ class RarityDetector(EventDetector):
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the statistic named in the constructor."""
         found = self.statistics(X)
-        return found.values[:, found.names.index(self.statistic)]
+        name = self.statistic or ("pair.largest" if self.pairs_ else "value.largest")
+        if name not in found.names:
+            raise ConfigError(f"statistic {name!r} is none of {', '.join(found.names)}")
+        return np.asarray(found.values[:, found.names.index(name)])
 
     def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (T, F) rarity per field: half of its rarest pair, or its own rarity where there are no pairs."""
-        values_TF, pairs_TP = self._rarities(X)
+        return np.concatenate([self._of_fields(*self._rarities(b)) for b in blocks(X, self.block_events)])
+
+    def statistics(self, X: SequenceStore) -> Statistics:
+        """Return the rarest value, and the largest and the mean of the rarest pair of each event."""
+        return Statistics.concat([self._of_sequences(b, *self._rarities(b)) for b in blocks(X, self.block_events)])
+
+    def event_statistics(self, X: SequenceStore) -> Statistics:
+        """Return (T, m) the rarest value and the rarest pair of every event."""
+        return Statistics.concat([self._of_events(*self._rarities(b)) for b in blocks(X, self.block_events)])
+
+    def analyse(self, X: SequenceStore) -> Analysis:
+        """Return all of it from one pass."""
+        found = []
+        for block in blocks(X, self.block_events):
+            one = self._rarities(block)
+            found.append(Analysis(self._of_sequences(block, *one), self._of_fields(*one), self._of_events(*one)))
+        return Analysis.concat(found)
+
+    def _of_fields(self, values_TF: Float, pairs_TP: Float) -> NDArray[np.float32]:
         if not self.pairs_:
             return values_TF.astype(np.float32)
-        out = np.zeros_like(values_TF)
+        out = np.zeros(values_TF.shape, np.float32)
         for p, (a, b) in enumerate(self.pairs_):
             for k in (a, b):
                 out[:, k] = np.maximum(out[:, k], pairs_TP[:, p] / 2)
-        return out.astype(np.float32)
+        return out
 
-    def statistics(self, X: SequenceStore) -> Statistics:
-        """Return the largest and the mean rarity of values, of pairs, and of pairs beyond that of their values."""
+    def _of_sequences(self, X: SequenceStore, values_TF: Float, pairs_TP: Float) -> Statistics:
         offsets, kept = reported(X)
-        per_event = self.event_statistics(X)
-        values = per_event.values[kept]
-        columns = {}
-        for name, column in zip(per_event.names, values.T, strict=True):
-            columns[f"{name}.largest"] = segment_max(column, offsets)
-            columns[f"{name}.mean"] = segment_mean(column, offsets)
+        largest = values_TF[kept].max(1, initial=0.0)
+        columns = {"value.largest": segment_max(largest, offsets)}
+        if self.pairs_:
+            rarest = pairs_TP[kept].max(1)
+            columns |= {"pair.largest": segment_max(rarest, offsets), "pair.mean": segment_mean(rarest, offsets)}
+        else:
+            columns["value.mean"] = segment_mean(largest, offsets)
         return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
 
-    def event_statistics(self, X: SequenceStore) -> Statistics:
-        """Return (T, 3) the rarest value, the rarest pair, and the pair that its values make least expected."""
-        values_TF, pairs_TP = self._rarities(X)
-        largest = values_TF.max(1, initial=0.0)
-        if not self.pairs_:
-            return Statistics(largest[:, None], ("value",))
-        parts = np.stack([values_TF[:, a] + values_TF[:, b] for a, b in self.pairs_], 1)
-        unlike = (pairs_TP - parts).max(1)
-        return Statistics(np.stack([largest, pairs_TP.max(1), unlike], 1), ("value", "pair", "pair.lift"))
+    def _of_events(self, values_TF: Float, pairs_TP: Float) -> Statistics:
+        columns = {"value": values_TF.max(1, initial=0.0)}
+        if self.pairs_:
+            columns["pair"] = pairs_TP.max(1)
+        return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
 
     def _choose_pairs(self, codes: NDArray[Any]) -> list[tuple[int, int]]:
         pairs = list(combinations(range(codes.shape[1]), 2))
@@ -128,8 +147,7 @@ class RarityDetector(EventDetector):
 
     def _rarity(self, counts: Counts, keys: NDArray[np.uint64], own: Own, total: NDArray[np.int64]) -> Float:
         """Return -log of the frequency, with half an event for what was never seen."""
-        seen = own.subtract_counts(counts.look_up(keys), keys)
-        return np.asarray(np.log(np.maximum(total, 0) + 1.0) - np.log(seen + 0.5))
+        return np.asarray(np.log(np.maximum(total, 0) + 1.0) - np.log(counts.look_up(keys, own) + 0.5))
 
 
 def _mutual_information(a: NDArray[Any], b: NDArray[Any]) -> float:

@@ -57,7 +57,7 @@ class _Spread(Detector):
         self._check_fitted()
         values = X.values[:, self.columns_].astype(np.float64)
         beyond = np.maximum(self.low_ - values, values - self.high_) / self.unit_
-        return np.clip(np.nan_to_num(beyond, nan=0.0, posinf=_CLIP), 0.0, _CLIP)
+        return np.asarray(np.clip(np.nan_to_num(beyond, nan=0.0, posinf=_CLIP), 0.0, _CLIP))
 
     def _range(self, values: Float) -> tuple[Float, Float, Float]:
         raise NotImplementedError
@@ -66,7 +66,7 @@ class _Spread(Detector):
 class RobustZDetector(_Spread):
     """Distance from the median in units of the median absolute deviation, scaled to the standard deviation.
 
-    Where more than half of a column is one value, its mean absolute deviation takes the place (Iglewicz and Hoaglin 1993).
+    Where more than half of a column is one value, the mean absolute deviation is taken (Iglewicz and Hoaglin 1993).
     """
 
     def _range(self, values: Float) -> tuple[Float, Float, Float]:

@@ -146,7 +146,9 @@ class SequenceAggregates(BaseEstimator):  # type: ignore[misc]
     ) -> list[tuple[str, str]]:
         name = self.fields_[0] if self.fields_ else ""
         pairs = self.pairs_[self.slots_ < self.slots_.max(initial=0) + (len(self.slots_) <= self.max_transitions)]
-        return [(f"{name}={_label(name, int(p >> 32), labels)}", _label(name, int(p & 0xFFFFFFFF), labels)) for p in pairs]
+        return [
+            (f"{name}={_label(name, int(p >> 32), labels)}", _label(name, int(p & 0xFFFFFFFF), labels)) for p in pairs
+        ]
 
 
 def _transitions(codes: NDArray[Any], offsets: NDArray[np.int64]) -> NDArray[np.int64]:

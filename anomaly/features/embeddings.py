@@ -29,7 +29,9 @@ def join(*matrices: FeatureMatrix) -> FeatureMatrix:
         raise DataError("nothing to join; give at least one feature matrix")
     rows = {len(m) for m in matrices}
     if len(rows) > 1:
-        raise DataError(f"feature matrices have {', '.join(map(str, sorted(rows)))} rows; give matrices of the same rows")
+        raise DataError(
+            f"feature matrices have {', '.join(map(str, sorted(rows)))} rows; give matrices of the same rows"
+        )
     names = tuple(name for m in matrices for name in m.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

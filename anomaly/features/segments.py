@@ -5,6 +5,7 @@ Shapes: T events, N sequences; `offsets` (N + 1,) as in a store. A sequence with
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,19 @@ def reported(X: SequenceStore) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     kept = X.position() >= np.repeat(X.context, X.lengths)
     lengths = np.maximum(X.lengths - X.context, 0)
     return np.concatenate([[0], np.cumsum(lengths)]), kept
+
+
+def blocks(X: SequenceStore, events: int) -> Iterator[SequenceStore]:
+    """Yield the sequences in order, about `events` events at a time; the store itself where it holds no more."""
+    if X.n_events <= events:
+        yield X
+        return
+    edges = np.searchsorted(X.offsets, np.arange(X.offsets[0], X.offsets[-1], events))
+    edges = np.unique(np.clip(np.append(edges, len(X)), 0, len(X)))
+    for start, stop in zip(
+        np.append(0, edges[:-1]) if edges[0] else edges[:-1], edges if edges[0] else edges[1:], strict=True
+    ):
+        yield X.take(np.arange(start, stop))
 
 
 def _reduce(ufunc: np.ufunc, values: NDArray[Any], offsets: NDArray[np.int64], empty: float) -> Float:
@@ -50,7 +64,7 @@ def segment_min(values: NDArray[Any], offsets: NDArray[np.int64], empty: float =
 def segment_mean(values: NDArray[Any], offsets: NDArray[np.int64]) -> Float:
     """Return (N, ...) means, 0 for a sequence without events."""
     counts = np.maximum(np.diff(offsets), 1).reshape(-1, *([1] * (values.ndim - 1)))
-    return segment_sum(values, offsets) / counts
+    return np.asarray(segment_sum(values, offsets) / counts)
 
 
 def segment_top_mean(values: NDArray[Any], offsets: NDArray[np.int64], k: int) -> Float:
@@ -60,4 +74,4 @@ def segment_top_mean(values: NDArray[Any], offsets: NDArray[np.int64], k: int) -
     order = np.lexsort((-values, sequence))
     rank = np.arange(len(values)) - np.repeat(offsets[:-1], lengths)
     kept = np.where(rank < k, values[order], 0.0)
-    return segment_sum(kept, offsets) / np.clip(lengths, 1, k)
+    return np.asarray(segment_sum(kept, offsets) / np.clip(lengths, 1, k))

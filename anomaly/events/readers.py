@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import glob
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
-from anomaly.errors import AnomalyError, DataError, SchemaError
+from anomaly.errors import DataError
+from anomaly.events.files import Part, check_alike, find_files, pieces, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-_KINDS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".arrow": "ipc",
-    ".ipc": "ipc",
-    ".feather": "ipc",
-}
-_COMPRESSED = (".gz", ".zst")
 _WIDTH_OF_TEXT = 24
-_INFER_ROWS = 10_000
 _SLICES, _SLICE_ROWS = 10, 5_000
-_PIECES, _PIECE = 64, 1 << 20
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One file: its place, its form and how many rows it holds."""
-
-    path: Path
-    kind: str
-
-    def scan(self) -> pl.LazyFrame:
-        if self.kind == "csv":
-            separator = "\t" if ".tsv" in self.path.name else ","
-            # Every column as text: a number that is none is then found by us, and its row can be named.
-            return pl.scan_csv(self.path, infer_schema=False, separator=separator, glob=False)
-        if self.kind == "ndjson":
-            return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
-        if self.kind == "parquet":
-            return pl.scan_parquet(self.path, glob=False)
-        return pl.scan_ipc(self.path, glob=False)
-
-    def types(self) -> dict[str, pl.DataType]:
-        if self.kind != "csv":
-            return dict(self.scan().collect_schema())
-        separator = "\t" if ".tsv" in self.path.name else ","
-        head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=separator, glob=False)
-        return dict(head.collect_schema())
 
 
 class EventSource:
@@ -77,7 +36,7 @@ class EventSource:
         columns: dict[str, pl.DataType],
         n_bytes: int,
         name: str,
-        parts: Sequence[_Part] = (),
+        parts: Sequence[Part] = (),
         held: pl.DataFrame | None = None,
     ) -> None:
         self.columns = columns
@@ -99,16 +58,16 @@ class EventSource:
         SchemaError
             If the files of a folder differ in their columns.
         """
-        parts = _find(path)
+        parts = find_files(path)
         try:
             schemas = [part.types() for part in parts]
-            _check_alike(parts, schemas)
+            check_alike(parts, schemas)
             frame = pl.concat([part.scan() for part in parts]) if len(parts) > 1 else parts[0].scan()
             n_bytes = sum(part.path.stat().st_size for part in parts)
             source = cls(frame, columns=schemas[0], n_bytes=n_bytes, name=str(path), parts=parts)
             empty = source.head(1).height == 0
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(str(path), error) from error
+            raise unreadable(str(path), error) from error
         if empty:
             raise DataError(f"{path}: no rows")
         return source
@@ -171,7 +130,7 @@ class EventSource:
             stream = self._frame.select(names).collect_batches(chunk_size=rows, maintain_order=True)
             yield from (batch for batch in stream if batch.height)
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(self.name, error) from error
+            raise unreadable(self.name, error) from error
 
     def sample(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return up to 50,000 rows from ten places spread over the file."""
@@ -192,7 +151,7 @@ class EventSource:
         """Return a digest: of a file, of 64 pieces where it is large, or of a frame's sample."""
         digest = hashlib.sha256()
         for part in self._parts:
-            for piece in _pieces(part.path):
+            for piece in pieces(part.path):
                 digest.update(piece)
         if not self._parts:
             digest.update(f"{self.n_rows} {self.columns}".encode())
@@ -224,18 +183,7 @@ class EventSource:
         try:
             return frame.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
-            raise _unreadable(self.name, error) from error
-
-
-def _pieces(path: Path) -> Iterator[bytes]:
-    """Yield a file's size and up to 64 pieces of one MiB, spread evenly over it."""
-    size = path.stat().st_size
-    yield str(size).encode()
-    step = max(size // _PIECES, _PIECE)
-    with path.open("rb") as file:
-        for start in range(0, size, step):
-            file.seek(start)
-            yield file.read(_PIECE)
+            raise unreadable(self.name, error) from error
 
 
 def _width(dtype: pl.DataType) -> int:
@@ -243,53 +191,6 @@ def _width(dtype: pl.DataType) -> int:
     if dtype.is_nested() or dtype in (pl.String, pl.Binary):
         return _WIDTH_OF_TEXT
     return max(int(pl.Series([None] * 64, dtype=dtype).estimated_size()) // 64, 1)
-
-
-def _kind(path: Path) -> str | None:
-    suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
-    return _KINDS.get(suffixes[-1].lower()) if suffixes else None
-
-
-def _find(path: str | Path) -> list[_Part]:
-    """Return the files behind a path, in the order of their names."""
-    place = Path(path)
-    if place.is_dir():
-        found = sorted(p for p in place.rglob("*") if p.is_file() and _kind(p))
-        if not found:
-            raise DataError(f"{path}: the folder holds no CSV, NDJSON, Parquet or Arrow file")
-    elif place.is_file():
-        found = [place]
-    else:
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
-        if not found:
-            raise DataError(f"{path}: no such file; events.path is a file, a folder or a glob")
-    parts = []
-    for file in found:
-        kind = _kind(file)
-        if kind is None:
-            raise DataError(f"{file}: unknown type; there are {', '.join(_KINDS)}")
-        parts.append(_Part(file, kind))
-    return parts
-
-
-def _check_alike(parts: list[_Part], schemas: list[dict[str, pl.DataType]]) -> None:
-    first = schemas[0]
-    for part, schema in zip(parts, schemas, strict=True):
-        differing = sorted(set(first) ^ set(schema))
-        if differing:
-            raise SchemaError(f"{part.path}: columns differ from {parts[0].path}: {', '.join(differing)}")
-        if part.kind == "csv":
-            continue
-        for name, dtype in schema.items():
-            if dtype != first[name]:
-                raise SchemaError(f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}")
-
-
-def _unreadable(name: str, error: Exception) -> AnomalyError:
-    if isinstance(error, pl.exceptions.NoDataError):
-        return DataError(f"{name}: empty file")
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return DataError(f"{name}: cannot be read ({reason})")
 
 
 def _polars(frame: Any) -> pl.DataFrame:

@@ -8,8 +8,6 @@ Shapes: T events, F coded fields, G numeric values.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time as clock_time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +26,8 @@ from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema, seconds
 from anomaly.events.times import NO_TIME
 from anomaly.sequences.cut import Cut, cut
+from anomaly.sequences.draft import Arrays, draft
+from anomaly.sequences.gaps import measure_gaps
 from anomaly.sequences.relational import count_entities
 from anomaly.sequences.spine import Spine
 from anomaly.sequences.store import SequenceStore
@@ -146,7 +146,7 @@ class _Build:
         if self.fitting:
             self._fit(rows, shared)
         if out is None:
-            return self._fill(rows, shared, _Arrays(None))
+            return self._fill(rows, shared, Arrays(None))
         return self._to_disk(rows, shared, out)
 
     def _first_pass(self) -> None:
@@ -189,7 +189,7 @@ class _Build:
             used = np.unique(rows.owner)
             self.encoder.fit_entities(rows.entities[used])
 
-    def _fill(self, rows: Cut, shared: dict[str, NDArray[np.float32]], arrays: _Arrays) -> SequenceStore:
+    def _fill(self, rows: Cut, shared: dict[str, NDArray[np.float32]], arrays: Arrays) -> SequenceStore:
         """Encode every batch into its place and return the store."""
         n = len(rows.order)
         codes = arrays.empty("codes", (n, len(self.encoder.fields_)), self.encoder.code_dtype)
@@ -224,7 +224,8 @@ class _Build:
                 self._report("encoding", done)
 
     def _store(self, rows: Cut, codes: NDArray[Any], values: NDArray[np.float32]) -> SequenceStore:
-        time, delta = self._times(rows)
+        gaps = measure_gaps(self.spine.time[rows.order], rows.offsets, has_time=self.schema.time is not None)
+        self.n_backwards = gaps.n_backwards
         ids = self.spine.ids()
         order = rows.order
         return SequenceStore(
@@ -232,8 +233,8 @@ class _Build:
             codes=codes,
             value_names=self.encoder.value_names,
             values=values,
-            delta=delta,
-            time=time,
+            delta=gaps.delta,
+            time=gaps.time,
             row=self.spine.row[order],
             offsets=rows.offsets,
             entity=self._entities(rows),
@@ -255,68 +256,11 @@ class _Build:
             return np.zeros(len(rows.owner), np.int32)
         return self.encoder.entity_codes(rows.entities)[rows.owner]
 
-    def _times(self, rows: Cut) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return (T,) times, a missing one filled with the one before it, and (T,) seconds since the event before."""
-        n = len(rows.order)
-        if self.schema.time is None:
-            return np.zeros(n, np.int64), np.full(n, np.nan, np.float32)
-        time = self.spine.time[rows.order]
-        lost = time == NO_TIME
-        first = rows.offsets[:-1]
-        if lost.any():
-            return self._patchy(time, lost, rows)
-        step = np.diff(time, prepend=time[:1])
-        step[first] = 0
-        return time, self._forward(step)
-
-    def _forward(self, step: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return steps in seconds; the order that is stated stands, so a step back counts as none."""
-        self.n_backwards = int((step < 0).sum())
-        if self.n_backwards:
-            np.maximum(step, 0, out=step)
-        return (step * 1e-6).astype(np.float32)
-
-    def _patchy(
-        self, time: NDArray[np.int64], lost: NDArray[np.bool_], rows: Cut
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        n = len(time)
-        known = np.maximum.accumulate(np.where(lost, -1, np.arange(n)))
-        start = np.repeat(rows.offsets[:-1], np.diff(rows.offsets))
-        none_yet = known < start
-        filled = np.where(none_yet, 0, time[np.maximum(known, 0)])
-        step = np.diff(filled, prepend=filled[:1])
-        # Without a known time on both sides there is no gap to speak of.
-        step[lost | np.append(True, none_yet[:-1])] = 0
-        delta = self._forward(step)
-        delta[lost | np.append(False, none_yet[:-1])] = np.nan
-        delta[rows.offsets[:-1]] = 0
-        return filled, delta
-
     def _to_disk(self, rows: Cut, shared: dict[str, NDArray[np.float32]], out: Path) -> SequenceStore:
-        if out.exists() and any(out.iterdir()):
-            raise DataError(f"{out}: already there; choose another folder")
-        draft = out.with_name(f".{out.name}.{os.getpid()}.draft")
-        try:
-            draft.mkdir(parents=True)
-            self._check_disk(rows, draft)
-            self._fill(rows, shared, _Arrays(draft)).save(draft)
-            if out.exists():
-                out.rmdir()
-            draft.rename(out)
-        except OSError as error:
-            raise DataError(
-                f"{out}: cannot be written ({error.strerror or error}); free space, or choose out="
-            ) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-        return SequenceStore.open(out)
-
-    def _check_disk(self, rows: Cut, folder: Path) -> None:
         width = np.dtype(self.encoder.code_dtype).itemsize * len(self.encoder.fields_) + 4 * len(self.encoder.bins_)
-        need = len(rows.order) * (width + 20) + 40 * len(rows.offsets)
-        free = shutil.disk_usage(folder).free
-        if need > free:
-            raise DataError(f"{folder.parent}: the store needs {need / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
+        with draft(out, need=len(rows.order) * (width + 20) + 40 * len(rows.offsets)) as folder:
+            self._fill(rows, shared, Arrays(folder)).save(folder)
+        return SequenceStore.open(out)
 
     def findings(self) -> list[Finding]:
         """Return what both the single columns and the whole show."""
@@ -339,20 +283,3 @@ class _Build:
                     Finding("info", "constant column", name, self.total, -1, "has one value and tells nothing")
                 )
         return found
-
-
-@dataclass(frozen=True)
-class _Arrays:
-    """New arrays, in memory or in files that are as large as they will be from the start."""
-
-    folder: Path | None
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
-        if self.folder is None:
-            return np.empty(shape, dtype)
-        path = self.folder / f"{name}.npy"
-        mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
-        # A mapped file with holes would end the process when the disk fills up; without holes it is refused here.
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-        return mapped

@@ -53,7 +53,7 @@ def test_a_guess_states_itself_again() -> None:
 
 def test_stated_inputs_are_the_only_ones() -> None:
     assert infer_schema(log(), EventSchema(categorical="event")).inputs == ("event",)
-    assert infer_schema(log(), EventSchema(numeric=["amount"])).inputs == ("amount",)
+    assert infer_schema(log(), EventSchema(numeric="amount")).inputs == ("amount",)
 
 
 def test_a_stated_sequence_leaves_no_entity() -> None:

@@ -4,9 +4,7 @@ from anomaly.errors import SchemaError
 from anomaly.events.schema import AUTO, EventSchema, seconds
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"), [("30m", 1800), ("1h30m", 5400), ("7d", 604800), (90, 90), ("500ms", 0.5)]
-)
+@pytest.mark.parametrize(("text", "expected"), [("1h30m", 5400), ("7d", 604800), (90, 90), ("9ms", 0.009)])
 def test_durations(text: str | float, expected: float) -> None:
     assert seconds(text) == pytest.approx(expected)
 
@@ -27,7 +25,7 @@ def test_open_and_none_are_told_apart() -> None:
 
 
 def test_overrides_state_the_schema() -> None:
-    schema = EventSchema(entity="user id", order=["a", "b"], numeric=None, gap="30m", shared=["device"])
+    schema = EventSchema(entity="user id", order=("a", "b"), numeric=None, gap="30m", shared=("device",))
     assert schema.overrides() == [
         "events.entity='user id'",
         "events.order=[a,b]",
@@ -51,4 +49,4 @@ def test_an_unknown_role_is_refused() -> None:
 
 def test_a_column_named_twice_is_refused() -> None:
     with pytest.raises(SchemaError, match="twice"):
-        EventSchema(categorical=["a", "a"])
+        EventSchema(categorical=("a", "a"))

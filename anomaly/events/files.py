@@ -1,0 +1,118 @@
+"""The files behind a path, and how each is scanned."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from anomaly.errors import AnomalyError, DataError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_KINDS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".arrow": "ipc",
+    ".ipc": "ipc",
+    ".feather": "ipc",
+}
+_COMPRESSED = (".gz", ".zst")
+_INFER_ROWS = 10_000
+_PIECES, _PIECE = 64, 1 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file: its place and its form."""
+
+    path: Path
+    kind: str
+
+    def scan(self) -> pl.LazyFrame:
+        """Return the rows, unread; those of CSV as text."""
+        if self.kind == "csv":
+            separator = "\t" if ".tsv" in self.path.name else ","
+            # Every column as text: a number that is none is then found by us, and its row can be named.
+            return pl.scan_csv(self.path, infer_schema=False, separator=separator, glob=False)
+        if self.kind == "ndjson":
+            return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
+        if self.kind == "parquet":
+            return pl.scan_parquet(self.path, glob=False)
+        return pl.scan_ipc(self.path, glob=False)
+
+    def types(self) -> dict[str, pl.DataType]:
+        """Return the type of each column; of CSV as the first 10,000 rows suggest."""
+        if self.kind != "csv":
+            return dict(self.scan().collect_schema())
+        separator = "\t" if ".tsv" in self.path.name else ","
+        head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=separator, glob=False)
+        return dict(head.collect_schema())
+
+
+def _kind(path: Path) -> str | None:
+    suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
+    return _KINDS.get(suffixes[-1].lower()) if suffixes else None
+
+
+def find_files(path: str | Path) -> list[Part]:
+    """Return the files behind a path, in the order of their names."""
+    place = Path(path)
+    if place.is_dir():
+        found = sorted(p for p in place.rglob("*") if p.is_file() and _kind(p))
+        if not found:
+            raise DataError(f"{path}: the folder holds no CSV, NDJSON, Parquet or Arrow file")
+    elif place.is_file():
+        found = [place]
+    else:
+        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
+        if not found:
+            raise DataError(f"{path}: no such file; events.path is a file, a folder or a glob")
+    parts = []
+    for file in found:
+        kind = _kind(file)
+        if kind is None:
+            raise DataError(f"{file}: unknown type; there are {', '.join(_KINDS)}")
+        parts.append(Part(file, kind))
+    return parts
+
+
+def check_alike(parts: list[Part], schemas: list[dict[str, pl.DataType]]) -> None:
+    """Raise where the columns of a file are not those of the first."""
+    first = schemas[0]
+    for part, schema in zip(parts, schemas, strict=True):
+        differing = sorted(set(first) ^ set(schema))
+        if differing:
+            raise SchemaError(f"{part.path}: columns differ from {parts[0].path}: {', '.join(differing)}")
+        if part.kind == "csv":
+            continue
+        for name, dtype in schema.items():
+            if dtype != first[name]:
+                raise SchemaError(f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}")
+
+
+def unreadable(name: str, error: Exception) -> AnomalyError:
+    """Return a failure to read as one line."""
+    if isinstance(error, pl.exceptions.NoDataError):
+        return DataError(f"{name}: empty file")
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return DataError(f"{name}: cannot be read ({reason})")
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """Yield a file's size and up to 64 pieces of one MiB, spread evenly over it."""
+    size = path.stat().st_size
+    yield str(size).encode()
+    step = max(size // _PIECES, _PIECE)
+    with path.open("rb") as file:
+        for start in range(0, size, step):
+            file.seek(start)
+            yield file.read(_PIECE)

@@ -121,7 +121,7 @@ class PyODDetector(Detector):
         return np.sort(np.random.default_rng(self.random_state).choice(n, self.reference, replace=False))
 
     def _fit_estimator(self, kind: type, options: dict[str, Any], values: NDArray[np.float32]) -> Any:
-        options = _adapted(kind, dict(options), len(values), self.random_state)
+        options = _adapted(kind, dict(options), values, self.random_state)
         kind = _substitute(kind)
         try:
             with self._quiet():
@@ -188,8 +188,8 @@ def _substitute(kind: type) -> type:
     return kind
 
 
-def _adapted(kind: type, options: dict[str, Any], n: int, random_state: int) -> dict[str, Any]:
-    """Return the keyword arguments with the seed set and neighbours within the number of rows."""
+def _adapted(kind: type, options: dict[str, Any], values: NDArray[np.float32], random_state: int) -> dict[str, Any]:
+    """Return the keyword arguments with the seed set, and neighbours and components within what the rows have."""
     if kind.__name__ in ("ECOD", "COPOD"):
         return {"rule": kind.__name__.lower()}
     accepted = inspect.signature(kind).parameters
@@ -200,9 +200,13 @@ def _adapted(kind: type, options: dict[str, Any], n: int, random_state: int) -> 
         options["random_state"] = random_state
     if "n_neighbors" in accepted:
         default = accepted["n_neighbors"].default
-        options["n_neighbors"] = max(min(int(options.get("n_neighbors", default)), n - 1), 1)
+        options["n_neighbors"] = max(min(int(options.get("n_neighbors", default)), len(values) - 1), 1)
     if "novelty" in accepted:
         options["novelty"] = True
+    if kind.__name__ == "PCA" and options.get("n_components") is None:
+        # PyOD divides by each component's share of the variance, which is noise where columns depend on each other.
+        variances = np.linalg.svd(values - values.mean(0), compute_uv=False) ** 2
+        options["n_components"] = max(int((variances > 1e-4 * variances.sum()).sum()), 1)
     if kind.__name__ in ("IForest", "IsolationForest"):
         options.pop("behaviour", None)
         # A stated contamination makes the forest score its own training rows once more.

@@ -1,0 +1,159 @@
+"""What every contract is tested on: one line per class. A new class is one more line here.
+
+A case makes a fresh, seeded object; `data` says what it reads. Nothing else about a class is known to the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.base import Detector, EventDetector, FeatureMatrix
+from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.ngram import NGramDetector
+from anomaly.detectors.rarity import RarityDetector
+from anomaly.detectors.robust import IQRDetector, RobustZDetector
+from anomaly.features.aggregates import SequenceAggregates
+from anomaly.scores.calibration import SplitConformal
+from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
+
+
+@dataclass(frozen=True)
+class Case:
+    """A class under contract.
+
+    Attributes
+    ----------
+    name : of the test
+    make : makes a fresh object from a seed
+    longest : events of the longest sequence that the test of long input may use
+    causal : whether an event's score may look at later events
+    tolerance : relative difference that batches and threads may make
+    """
+
+    name: str
+    make: Callable[[int], Any]
+    longest: int = 100_000
+    causal: bool = True
+    tolerance: float = 1e-6
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _pyod(target: str, **options: Any) -> Callable[[int], PyODDetector]:
+    return lambda seed: PyODDetector(detector={"_target_": target, **options}, random_state=seed)
+
+
+DETECTORS = [
+    Case("ngram", lambda seed: NGramDetector(random_state=seed)),
+    Case("ngram_order0", lambda seed: NGramDetector(max_order=0, statistic="order0.largest", random_state=seed)),
+    Case("rarity", lambda seed: RarityDetector()),
+    Case("robust_z", lambda seed: RobustZDetector()),
+    Case("iqr", lambda seed: IQRDetector()),
+    Case("iforest", _pyod("pyod.models.iforest.IForest", n_estimators=20)),
+    Case("lof", _pyod("pyod.models.lof.LOF", n_neighbors=10), tolerance=1e-4),
+    Case("knn", _pyod("pyod.models.knn.KNN"), tolerance=1e-4),
+    Case("ecod", _pyod("pyod.models.ecod.ECOD")),
+    Case("copod", _pyod("pyod.models.copod.COPOD")),
+    Case("hbos", _pyod("pyod.models.hbos.HBOS")),
+    Case("pca", _pyod("pyod.models.pca.PCA"), tolerance=1e-4),
+    Case("sklearn_lof", _pyod("sklearn.neighbors.LocalOutlierFactor", n_neighbors=10), tolerance=1e-4),
+]
+CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]
+COMBINERS: list[Case] = []
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    lists = {"detector": DETECTORS, "calibrator": CALIBRATORS, "combiner": COMBINERS}
+    for name, cases in lists.items():
+        if f"{name}_case" in metafunc.fixturenames:
+            metafunc.parametrize(f"{name}_case", cases, ids=str)
+    if "event_case" in metafunc.fixturenames:
+        events = [case for case in DETECTORS if isinstance(case.make(0), EventDetector)]
+        metafunc.parametrize("event_case", events, ids=str)
+
+
+def shop(n: int = 120, seed: int = 0, longest: int = 25) -> SequenceStore:
+    """Return sequences of three coded fields, one number and gaps, of eight entities with habits of their own."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(1, longest, n)
+    entity = rng.integers(0, 9, n).astype(np.int32)
+    t = int(lengths.sum())
+    owner = np.repeat(entity, lengths)
+    action = FIRST_VALUE + (rng.integers(0, 4, t) + rng.integers(0, 2, t) * owner) % 6
+    item = FIRST_VALUE + (action * 2 + rng.integers(0, 3, t)) % 12
+    hour = FIRST_VALUE + rng.integers(0, 24, t)
+    fields = (
+        Field("action", "categorical", FIRST_VALUE + 6),
+        Field("item", "categorical", FIRST_VALUE + 12),
+        Field("hour", "clock", FIRST_VALUE + 24),
+    )
+    codes, starts = np.stack([action, item, hour], 1), np.cumsum(lengths) - lengths
+    delta = rng.exponential(60.0, t).astype(np.float32)
+    delta[starts] = 0.0
+    values = rng.normal(size=(t, 1)).astype(np.float32)
+    store = SequenceStore.from_codes(codes, lengths, fields=fields, delta=delta, values=values, entity=entity)
+    ids = pl.Series("sequence", [f"s{seed}-{k}" for k in range(n)])
+    return replace(store, sequence_ids=ids, n_entities=9)
+
+
+class Bench:
+    """The data of one case: sequences, or the features that are made of them."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.reads = case.make(0).reads
+        self.train, self.test = self(shop()), self(shop(40, seed=1))
+
+    def __call__(self, store: SequenceStore) -> SequenceStore | FeatureMatrix:
+        """Return what the detector reads of these sequences."""
+        return store if self.reads == "sequences" else _aggregates().transform(store)
+
+    def take(self, X: SequenceStore | FeatureMatrix, rows: Any) -> SequenceStore | FeatureMatrix:
+        """Return some rows of X."""
+        if isinstance(X, SequenceStore):
+            return X.take(np.asarray(rows))
+        keys = None if X.keys is None else X.keys[rows]
+        return FeatureMatrix(X.values[rows], X.names, keys)
+
+    def fitted(self) -> Detector:
+        """Return the detector fitted on `train`; shared, so never fit it again."""
+        return _fitted(self.case)
+
+
+@cache
+def _aggregates() -> SequenceAggregates:
+    return SequenceAggregates(max_values=6, max_transitions=4).fit(shop())
+
+
+@cache
+def _bench(case: Case) -> Bench:
+    return Bench(case)
+
+
+@cache
+def _fitted(case: Case) -> Detector:
+    detector: Detector = case.make(0).fit(_bench(case).train)
+    return detector
+
+
+@pytest.fixture
+def bench(detector_case: Case) -> Bench:
+    return _bench(detector_case)
+
+
+@pytest.fixture
+def event_bench(event_case: Case) -> Bench:
+    return _bench(event_case)
+
+
+@pytest.fixture(scope="session")
+def make_shop() -> Callable[..., SequenceStore]:
+    return shop

@@ -1,0 +1,130 @@
+"""The adapter for PyOD and scikit-learn: same scores as theirs where theirs are sound, and sound where they are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.neighbors import LocalOutlierFactor
+
+from anomaly.base import FeatureMatrix
+from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.table import TablePreparer
+from anomaly.detectors.tails import FrozenTails
+from anomaly.errors import ConfigError, DataError
+from anomaly.metrics import auroc
+
+
+def matrix(values: Any, keys: Any = None) -> FeatureMatrix:
+    array = np.asarray(values, np.float32)
+    return FeatureMatrix(array, tuple(f"c{k}" for k in range(array.shape[1])), keys)
+
+
+def cloud(n: int = 300, k: int = 5, odd: int = 10, seed: int = 0) -> tuple[FeatureMatrix, Any]:
+    values = np.random.default_rng(seed).normal(size=(n, k))
+    values[:odd] *= 5
+    return matrix(values), (np.arange(n) < odd).astype(float)
+
+
+PYOD = ["iforest.IForest", "lof.LOF", "knn.KNN", "ecod.ECOD", "copod.COPOD", "pca.PCA"]
+
+
+@pytest.mark.parametrize("name", PYOD)
+def test_higher_is_more_anomalous(name: str) -> None:
+    X, y = cloud()
+    assert auroc(y, PyODDetector(detector={"_target_": f"pyod.models.{name}"}).fit(X).decision_scores_) > 0.97
+
+
+@pytest.mark.parametrize("detector", [IsolationForest(n_estimators=20), IsolationForest, LocalOutlierFactor()])
+def test_estimators_and_classes_of_scikit_learn(detector: Any) -> None:
+    X, y = cloud()
+    assert auroc(y, PyODDetector(detector=detector).fit(X).decision_scores_) > 0.97
+
+
+def test_lof_equals_scikit_learn_and_leaves_the_row_itself_out() -> None:
+    X, _ = cloud()
+    detector = PyODDetector(detector={"_target_": "pyod.models.lof.LOF"}, scaling="none").fit(X)
+    theirs = LocalOutlierFactor(n_neighbors=20).fit(X.values)
+    np.testing.assert_allclose(detector.decision_scores_, -theirs.negative_outlier_factor_, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rule", ["ecod", "copod"])
+def test_frozen_tails_equal_pyod_on_training_rows_and_one_new_row(rule: str) -> None:
+    from pyod.models.copod import COPOD
+    from pyod.models.ecod import ECOD
+
+    X, _ = cloud(seed=1)
+    new = np.random.default_rng(2).normal(size=(1, 5)).astype(np.float32)
+    theirs = {"ecod": ECOD, "copod": COPOD}[rule]().fit(X.values)
+    ours = FrozenTails(rule=rule).fit(X.values)  # type: ignore[arg-type]
+    np.testing.assert_allclose(ours.decision_scores_, theirs.decision_scores_, rtol=1e-6)
+    np.testing.assert_allclose(ours.decision_function(new), theirs.decision_function(new), rtol=1e-6)
+
+
+def test_rows_are_known_by_their_key_or_their_content() -> None:
+    X, _ = cloud()
+    keys = np.arange(300, dtype=np.uint64)
+    detector = PyODDetector(detector={"_target_": "pyod.models.knn.KNN"}).fit(matrix(X.values, keys))
+    np.testing.assert_allclose(detector.decision_function(matrix(X.values, keys)), detector.decision_scores_)
+    # Under a new key the same content finds itself in the reference, at distance nought.
+    other = detector.decision_function(matrix(X.values, keys + np.uint64(1000)))
+    assert (other <= detector.decision_scores_ + 1e-6).all()
+    assert other.sum() < detector.decision_scores_.sum()
+    by_content = PyODDetector(detector={"_target_": "pyod.models.knn.KNN"}).fit(X)
+    np.testing.assert_allclose(by_content.decision_function(X), by_content.decision_scores_)
+
+
+def test_the_reference_set_is_drawn_for_neighbours_alone() -> None:
+    X, _ = cloud()
+    lof = PyODDetector(detector={"_target_": "pyod.models.lof.LOF"}, reference=100).fit(X)
+    assert len(lof.keys_) == 100
+    forest = PyODDetector(detector={"_target_": "pyod.models.iforest.IForest"}, reference=100).fit(X)
+    assert forest.estimator_.max_samples_ == 256
+
+
+def test_a_forest_does_not_score_its_training_rows_once_more() -> None:
+    X, _ = cloud()
+    forest = PyODDetector(detector={"_target_": "pyod.models.iforest.IForest"}).fit(X)
+    assert forest.estimator_.contamination == "auto"
+
+
+def test_detectors_that_score_batches_are_refused() -> None:
+    X, _ = cloud(60)
+    with pytest.raises(ConfigError, match="SOS"):
+        PyODDetector(detector={"_target_": "pyod.models.sos.SOS"}).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("detector", "words"),
+    [
+        ({"_target_": "os.system"}, "neither in pyod.models nor in sklearn"),
+        ({"_target_": "pyod.models.lof.Nothing"}, "cannot be imported"),
+        ("lof", "no estimator"),
+        ({"_target_": "sklearn.linear_model.LogisticRegression"}, "needs labels"),
+    ],
+)
+def test_what_cannot_be_a_detector(detector: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        PyODDetector(detector=detector).fit(cloud()[0])
+
+
+def test_what_cannot_be_fitted_says_why() -> None:
+    with pytest.raises(DataError, match="3 rows"):
+        PyODDetector(detector={"_target_": "sklearn.mixture.GaussianMixture", "n_components": 50}).fit(cloud(3)[0])
+
+
+def test_preparation_imputes_marks_drops_and_scales() -> None:
+    values = np.random.default_rng(0).normal(5, 2, size=(400, 4))
+    values[:40, 0], values[:, 1], values[:, 2] = np.nan, 7.0, np.nan
+    prepare = TablePreparer().fit(matrix(values))
+    assert prepare.names_ == ["c0", "c3", "c0.missing"]
+    found = prepare.transform(matrix(values))
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[:40, 0], 0, atol=1e-6)
+    np.testing.assert_allclose(np.median(found[:, :2], axis=0), 0, atol=0.05)
+    assert found[:, 1].std() == pytest.approx(1, abs=0.15)
+    far = values.copy()
+    far[0, 3] = 1e9
+    assert prepare.transform(matrix(far))[0, 1] == 10

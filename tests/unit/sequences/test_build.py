@@ -311,9 +311,7 @@ def test_a_store_without_numbers_is_written(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anomaly.sequences import draft
-
-    monkeypatch.setattr(draft.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
-    with pytest.raises(DataError, match="needs .* GB"):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    with pytest.raises(DataError, match=r"needs .* GB"):
         build_store(EventSource.from_frame(shop()), out=tmp_path / "store")
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ import polars as pl
 
 from anomaly.errors import DataError
 from anomaly.events.infer import looks_like_label
+from anomaly.events.profile import type_name
 from anomaly.events.times import NO_TIME, parse_time
 
 if TYPE_CHECKING:
@@ -190,7 +191,8 @@ class EventChecker:
         expected = expected_types(self.schema, self.source.columns).get(name, self.source.columns.get(name))
         if name in self.schema.names("numeric"):
             return _PROBLEMS[check].format(example=tally.example, expected="number")
-        return _PROBLEMS[check].format(example=tally.example, expected=expected)
+        kind = type_name(expected) if expected is not None else "value"
+        return _PROBLEMS[check].format(example=tally.example, expected=kind)
 
     def findings(self) -> list[Finding]:
         """Return the findings over all batches so far."""

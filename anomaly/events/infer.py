@@ -64,12 +64,17 @@ def infer_schema(source: EventSource, stated: EventSchema | None = None) -> Even
 
 
 def check_columns(source: EventSource, schema: EventSchema) -> None:
-    """Raise where a stated column is not there."""
+    """Raise where a stated column is not there, or of a type that no role can use."""
     for role in ("entity", "sequence", "time", "order", "id", "categorical", "numeric", "shared"):
         for name in schema.names(role):
             if name not in source.columns:
                 close = _closest(name, source.columns)
                 raise SchemaError(f"{source.name}: no column {name} (events.{role}); {close}")
+            dtype = source.columns[name]
+            if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
+                raise SchemaError(
+                    f"{source.name}: column {name} (events.{role}) of type {dtype} holds no single values"
+                )
 
 
 def _closest(name: str, columns: Iterable[str]) -> str:

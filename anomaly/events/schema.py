@@ -82,6 +82,9 @@ class EventSchema:
             raise SchemaError(f"events.ends is closed, open or auto, got {self.ends!r}")
         if self.time_unit not in ("auto", "s", "ms", "us", "ns"):
             raise SchemaError(f"events.time_unit is s, ms, us, ns or auto, got {self.time_unit!r}")
+        both = sorted(set(self.names("categorical")) & set(self.names("numeric")))
+        if both:
+            raise SchemaError(f"column {both[0]} is both in events.categorical and events.numeric; state it in one")
         self._check_cut()
 
     def _check_cut(self) -> None:

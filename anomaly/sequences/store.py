@@ -123,6 +123,18 @@ class SequenceStore:
             event_ids=None if self.event_ids is None else self.event_ids[places],
         )
 
+    def keep_events(self, kept_T: NDArray[np.bool_]) -> SequenceStore:
+        """Return a store of the same sequences with some of their events, copied into memory."""
+        counts = np.bincount(self.sequence_of_event()[kept_T], minlength=len(self))
+        flat: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[kept_T]) for name in _FLAT}
+        return replace(
+            self,
+            **flat,
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            context=np.minimum(self.context, counts),
+            event_ids=None if self.event_ids is None else self.event_ids.filter(pl.Series(kept_T)),
+        )
+
     def keys(self) -> NDArray[np.uint64]:
         """Return (N,) a digest of each sequence's content: codes, values, gaps, entity and length."""
         flat = np.zeros(self.n_events, np.uint64)
@@ -132,7 +144,7 @@ class SequenceStore:
         # Weighting by the position before summing keeps the order of events in the digest.
         flat = _mix(flat ^ self.position().astype(np.uint64))
         starts = np.minimum(self.offsets[:-1], max(self.n_events - 1, 0))
-        sums = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
+        sums: NDArray[np.uint64] = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
         sums[self.lengths == 0] = 0
         return _mix(_mix(sums ^ self.lengths.astype(np.uint64)) ^ self.entity.astype(np.uint64))
 
@@ -178,7 +190,7 @@ class SequenceStore:
             meta = json.loads((folder / "store.json").read_text())
             ids = pl.read_ipc(folder / "ids.arrow")
             arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in (*_FLAT, *_RAGGED)}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{folder}: no complete sequence store ({error})") from error
         events = folder / "event_ids.arrow"
         return cls(

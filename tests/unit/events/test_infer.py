@@ -88,6 +88,12 @@ def test_a_missing_column_suggests_the_right_one() -> None:
         infer_schema(log(), EventSchema(entity="usr_id"))
 
 
+def test_lists_are_refused() -> None:
+    source = EventSource.from_frame(pl.DataFrame({"user": ["a"], "tags": [["x", "y"]]}))
+    with pytest.raises(SchemaError, match=r"column tags .* holds no single values"):
+        infer_schema(source, EventSchema(categorical="tags"))
+
+
 def test_nobody_must_be_said() -> None:
     source = EventSource.from_frame(pl.DataFrame({"what": ["a", "b"] * 20, "value": np.arange(40.0)}))
     with pytest.raises(SchemaError, match="cannot tell whose events"):

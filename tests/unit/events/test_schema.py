@@ -42,6 +42,11 @@ def test_two_ways_to_cut_are_refused() -> None:
         EventSchema(sequence="s", window=10)
 
 
+def test_a_column_in_two_input_roles_is_refused() -> None:
+    with pytest.raises(SchemaError, match="both in"):
+        EventSchema(categorical="x", numeric="x")
+
+
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"events\.entty is no role"):
         EventSchema.of({"entty": "user"})

@@ -1,0 +1,58 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomaly.errors import ArtifactError, DataError
+from anomaly.sequences.store import SequenceStore
+
+
+def store() -> SequenceStore:
+    codes = np.array([[3, 4], [4, 3], [3, 4], [5, 5], [3, 4], [4, 3]])
+    return SequenceStore.from_codes(codes, [2, 1, 0, 3], values=np.arange(6, dtype=np.float32)[:, None])
+
+
+def test_take_keeps_sequences_whole() -> None:
+    made = store()
+    part = made.take([3, 0, 3])
+    assert part.lengths.tolist() == [3, 2, 3]
+    assert part.values[:, 0].tolist() == [3, 4, 5, 0, 1, 3, 4, 5]
+    assert part.sequence_ids.to_list() == [3, 0, 3]
+    assert made.take(np.array([False, True, False, False])).codes.tolist() == [[3, 4]]
+    assert len(made.take(np.zeros(0, np.int64))) == 0
+    assert made.position().tolist() == [0, 1, 0, 0, 1, 2]
+    assert made.sequence_of_event().tolist() == [0, 0, 1, 3, 3, 3]
+
+
+def test_equal_content_has_equal_keys() -> None:
+    made = store()
+    made = replace(made, values=np.zeros((6, 1), np.float32))
+    twin = made.take([0, 0, 1, 2, 3])
+    keys = twin.keys()
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 4
+    assert keys[0] == made.take([3, 0]).keys()[1]
+    turned = replace(made, codes=made.codes[[1, 0, 2, 3, 4, 5]])
+    assert turned.keys()[0] != made.keys()[0]
+
+
+def test_saved_and_opened(tmp_path: Path) -> None:
+    made = store()
+    opened = SequenceStore.open(made.save(tmp_path / "s"))
+    assert (opened.keys() == made.keys()).all()
+    assert opened.fields == made.fields and opened.sequence_ids.equals(made.sequence_ids)
+    assert isinstance(opened.codes, np.memmap)
+    assert opened.take([1]).codes.tolist() == [[3, 4]]
+
+
+def test_an_incomplete_folder_is_refused(tmp_path: Path) -> None:
+    folder = store().save(tmp_path / "s")
+    (folder / "codes.npy").unlink()
+    with pytest.raises(ArtifactError, match="no complete sequence store"):
+        SequenceStore.open(folder)
+
+
+def test_lengths_must_fit() -> None:
+    with pytest.raises(DataError, match="lengths sum to 3"):
+        SequenceStore.from_codes(np.full(4, 3), [3])

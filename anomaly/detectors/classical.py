@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Detector, FeatureMatrix
-from anomaly.detectors.counts import hash_columns
+from anomaly.detectors.dictionary import hash_columns
 from anomaly.detectors.table import TablePreparer
 from anomaly.detectors.tails import FrozenTails
 from anomaly.errors import ConfigError, DataError

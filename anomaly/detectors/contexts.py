@@ -7,12 +7,13 @@ Shapes: T events, N sequences, F columns; R = T rows, or T + N where each sequen
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from anomaly.detectors.counts import ConditionalCounts, Float, Keys, Own, hash_columns
+from anomaly.detectors.counts import ConditionalCounts, Float, Own, as_ints
+from anomaly.detectors.dictionary import Dictionary, Ints
 from anomaly.features.segments import reported
 from anomaly.sequences.store import PAD
 
@@ -32,19 +33,21 @@ class Rows:
     Attributes
     ----------
     value : (R,) codes
-    contexts : one (R,) array of keys per order, from no context to the longest
+    contexts : one (R,) array of context ids per order, from no context to the longest
     sequence : (R,) the place of each row's sequence
     kept : (R,) False for the events that are another sequence's past
     """
 
-    value: NDArray[Any]
-    contexts: list[Keys]
-    sequence: NDArray[np.int64]
+    value: Ints
+    contexts: list[Ints]
+    sequence: Ints
     kept: NDArray[np.bool_]
 
     def counted(self) -> Rows:
         """Return the rows that are counted in `fit`."""
         where = self.kept
+        if where.all():
+            return self
         return Rows(self.value[where], [c[where] for c in self.contexts], self.sequence[where], self.kept[where])
 
     def own(self, known: NDArray[np.bool_]) -> Own:
@@ -53,27 +56,86 @@ class Rows:
         return Own(events, self.sequence[events])
 
 
-def column_rows(X: SequenceStore, columns: list[int], k: int, chain: list[Part], end: int | None = None) -> Rows:
-    """Return the rows of column `k`, followed by one row of value `end` per sequence where that is stated."""
-    codes = X.codes[:, columns]
-    parts = [_lagged(codes[:, j], X, lag) for j, lag in chain]
-    value, sequence, kept = codes[:, k], X.sequence_of_event(), reported(X)[1]
-    if end is not None:
-        parts = [np.concatenate([p, _last(codes[:, j], X, lag)]) for p, (j, lag) in zip(parts, chain, strict=True)]
-        value = np.concatenate([value, np.full(len(X), end)])
-        sequence = np.concatenate([sequence, np.arange(len(X))])
-        kept = np.concatenate([kept, np.ones(len(X), bool)])
-    contexts = [np.full(len(value), hash_columns(0), np.uint64)]
-    contexts += [hash_columns(*parts[: d + 1]) for d in range(len(parts))]
-    return Rows(value, contexts, sequence, kept)
+@dataclass(frozen=True)
+class Chain:
+    """A column of the store, the parts of its context, and the contexts of two and more parts that were seen.
+
+    Attributes
+    ----------
+    column : of the store's codes
+    parts : (column of the store, lag) each
+    sizes : number of codes of each part
+    n_values : number of codes of the column, one for the end symbol and one for codes that it does not have
+    ends : whether each sequence adds an end symbol
+    prefixes : per order from 2, the seen pairs of a shorter context and a further code
+    """
+
+    column: int
+    parts: list[Part]
+    sizes: list[int]
+    n_values: int
+    ends: bool
+    prefixes: list[Dictionary]
+
+    @classmethod
+    def of(cls, X: SequenceStore, column: int, parts: list[Part], ends: bool = False) -> Self:
+        """Learn the contexts of the reported events."""
+        sizes = [X.fields[j].size + 1 for j, _ in parts]
+        chain = cls(column, list(parts), sizes, X.fields[column].size + 2, ends, [])
+        kept = reported(X)[1]
+        if ends:
+            kept = np.concatenate([kept, np.ones(len(X), bool)])
+        codes = [c[kept] for c in chain._part_codes(X)]
+        for d in range(1, len(parts)):
+            shorter = chain._contexts(codes[:d])[-1]
+            span = chain.n_contexts()[d] * sizes[d]
+            chain.prefixes.append(Dictionary.of(shorter * sizes[d] + codes[d], span))
+        return chain
+
+    def n_contexts(self) -> list[int]:
+        """Return the number of known contexts of each order."""
+        return [1, *self.sizes[:1], *map(len, self.prefixes)]
+
+    def rows(self, X: SequenceStore) -> Rows:
+        """Return the column's rows; the end symbols follow after all events."""
+        value, sequence, kept = as_ints(X.codes[:, self.column], self.n_values), X.sequence_of_event(), reported(X)[1]
+        if self.ends:
+            value = np.concatenate([value, np.full(len(X), self.n_values - 2)])
+            sequence = np.concatenate([sequence, np.arange(len(X))])
+            kept = np.concatenate([kept, np.ones(len(X), bool)])
+        contexts = [np.zeros(len(value), np.int64), *self._contexts(self._part_codes(X))]
+        return Rows(value, contexts, sequence, kept)
+
+    def _part_codes(self, X: SequenceStore) -> list[Ints]:
+        out = []
+        for (column, lag), size in zip(self.parts, self.sizes, strict=True):
+            codes = as_ints(X.codes[:, column], size)
+            lagged = _lagged(codes, X, lag)
+            out.append(np.concatenate([lagged, _last(codes, X, lag)]) if self.ends else lagged)
+        return out
+
+    def _contexts(self, codes: list[Ints]) -> list[Ints]:
+        """Return context ids per order from 1; an unknown context has the id after the last known one."""
+        out = codes[:1]
+        for part, size, seen in zip(codes[1:], self.sizes[1:], self.prefixes, strict=False):
+            out.append(seen.places(out[-1] * size + part))
+        return out
 
 
-def surprisals(tables: list[ConditionalCounts], rows: Rows, size: int, own: Own) -> list[Float]:
+def count(rows: Rows, chain: Chain) -> list[ConditionalCounts]:
+    """Return the counts of each order."""
+    return [
+        ConditionalCounts.of(context, n, rows.value, chain.n_values)
+        for context, n in zip(rows.contexts, [k + (d > 1) for d, k in enumerate(chain.n_contexts())], strict=True)
+    ]
+
+
+def surprisals(tables: list[ConditionalCounts], rows: Rows, own: Own) -> list[Float]:
     """Return (R,) surprisals in nats per order, from no context to the longest.
 
     Witten and Bell's smoothing (1991, method C): a context of t distinct values lends t events to the shorter one.
     """
-    p: Float = np.full(len(rows.value), 1.0 / (size + 1))
+    p: Float = np.full(len(rows.value), 1.0 / (tables[0].n_values - 1))
     out = []
     for table, context in zip(tables, rows.contexts, strict=True):
         joint, total, types = table.look_up(context, rows.value, own)
@@ -83,38 +145,36 @@ def surprisals(tables: list[ConditionalCounts], rows: Rows, size: int, own: Own)
     return out
 
 
-def choose_chains(
-    X: SequenceStore, columns: list[int], sizes: list[int], order: int, seed: int, sample: int = 30_000
-) -> list[list[Part]]:
+def choose_parts(X: SequenceStore, columns: list[int], order: int, seed: int, sample: int = 30_000) -> list[list[Part]]:
     """Return each column's context: its natural first part, then those that most raise the held-out likelihood."""
     X = _sample(X, sample, seed)
-    chains = []
-    for k in range(len(columns)):
+    chosen = []
+    for k, column in enumerate(columns):
         # The first column follows itself; every other one follows the first column of its own event.
-        chain: list[Part] = [(0, 1) if k == 0 else (0, 0)][:order]
-        best = _loss(X, columns, sizes, k, chain)
-        for _ in range(order - len(chain)):
-            options = [part for part in _candidates(k, len(columns)) if part not in chain]
-            losses = [_loss(X, columns, sizes, k, [*chain, part]) for part in options]
+        parts: list[Part] = [(columns[0], 1 if k == 0 else 0)][:order]
+        best = _loss(X, column, parts)
+        for _ in range(order - len(parts)):
+            options = [part for part in _candidates(columns, k) if part not in parts]
+            losses = [_loss(X, column, [*parts, part]) for part in options]
             if not losses or min(losses) > best - _GAIN:
                 break
             best = min(losses)
-            chain.append(options[losses.index(best)])
-        chains.append(chain)
-    return chains
+            parts.append(options[losses.index(best)])
+        chosen.append(parts)
+    return chosen
 
 
-def _candidates(k: int, n: int) -> list[Part]:
-    return [*((j, 0) for j in range(k)), *((j, 1) for j in range(n)), (k, 2)]
+def _candidates(columns: list[int], k: int) -> list[Part]:
+    return [*((j, 0) for j in columns[:k]), *((j, 1) for j in columns), (columns[k], 2)]
 
 
-def _loss(X: SequenceStore, columns: list[int], sizes: list[int], k: int, chain: list[Part]) -> float:
-    """Return the mean surprisal of column `k` when each sequence is scored without itself."""
-    rows = column_rows(X, columns, k, chain).counted()
+def _loss(X: SequenceStore, column: int, parts: list[Part]) -> float:
+    """Return the mean surprisal of a column when each sequence is scored without itself."""
+    chain = Chain.of(X, column, parts)
+    rows = chain.rows(X).counted()
     if not len(rows.value):
         return 0.0
-    tables = [ConditionalCounts.of(c, rows.value) for c in rows.contexts]
-    return float(surprisals(tables, rows, sizes[k], rows.own(np.ones(len(X), bool)))[-1].mean())
+    return float(surprisals(count(rows, chain), rows, rows.own(np.ones(len(X), bool)))[-1].mean())
 
 
 def _sample(X: SequenceStore, events: int, seed: int) -> SequenceStore:

@@ -11,11 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Analysis, EventDetector, Statistics, Tail
-from anomaly.detectors.contexts import choose_chains, column_rows, surprisals
+from anomaly.detectors.contexts import Chain, choose_parts, count, surprisals
 from anomaly.detectors.counts import ConditionalCounts, Float
 from anomaly.detectors.habits import Contrast, Habits
 from anomaly.errors import ConfigError, DataError
-from anomaly.features.segments import blocks, reported, segment_max, segment_mean, segment_sum, segment_top_mean
+from anomaly.features.segments import (
+    blocks,
+    distinct,
+    reported,
+    segment_max,
+    segment_mean,
+    segment_sum,
+    segment_top_mean,
+)
 
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
@@ -27,7 +35,7 @@ class _Pass(NamedTuple):
     low_TF: Float
     high_TF: Float
     ends_N: Float | None
-    contrasts: list[list[Contrast]]
+    contrasts: list[Contrast]
 
 
 class NGramDetector(EventDetector):
@@ -84,13 +92,14 @@ class NGramDetector(EventDetector):
         if self.max_order < 0:
             raise ConfigError(f"max_order is {self.max_order}, but 0 or more is needed")
         self._fit_columns(X)
-        seed, order = self.random_state, self.max_order
-        self.chains_ = choose_chains(X, self.columns_, self.sizes_, order, seed)
-        self.keys_ = np.unique(X.keys())
+        self.keys_ = distinct(X.keys())
+        self.chains_: list[Chain] = []
         self.tables_: list[list[ConditionalCounts]] = []
-        for k in range(len(self.columns_)):
-            rows = column_rows(X, self.columns_, k, self.chains_[k], self._end(k)).counted()
-            self.tables_.append([ConditionalCounts.of(c, rows.value) for c in rows.contexts])
+        parts = choose_parts(X, self.columns_, self.max_order, self.random_state)
+        for k, column in enumerate(self.columns_):
+            chain = Chain.of(X, column, parts[k], ends=k == 0 and X.closed)
+            self.chains_.append(chain)
+            self.tables_.append(count(chain.rows(X).counted(), chain))
         self.habits_ = self._fit_habits(X)
         return self._set_scores(X)
 
@@ -136,47 +145,28 @@ class NGramDetector(EventDetector):
         every = range(len(X.fields))
         self.columns_ = [k for k in every if X.fields[k].kind in tuple(self.kinds)] or list(every)
         self.names_ = [X.fields[k].name for k in self.columns_]
-        self.sizes_ = [X.fields[k].size for k in self.columns_]
-        further = [k for k in every if X.fields[k].kind in tuple(self.contrast_kinds) and k not in self.columns_]
-        self.further_ = further
-        self.closed_ = bool(X.closed)
+        self.further_ = [k for k in every if X.fields[k].kind in tuple(self.contrast_kinds) and k not in self.columns_]
 
     def _fit_habits(self, X: SequenceStore) -> list[Habits]:
         """Return the habits of every column of the contrast; none where there are no two entities to compare."""
         if len(np.unique(X.entity[X.entity > 0])) < 2:
             return []
-        columns = [*self.columns_, *self.further_]
-        chains = self._contrast_chains()
-        fitted = []
-        for k, chain in enumerate(chains):
-            rows = column_rows(X, columns, k, chain)
-            fitted.append(Habits.of(rows, X.entity, X.fields[columns[k]].size))
-        return fitted
-
-    def _contrast_chains(self) -> list[list[tuple[int, int]]]:
-        return [*(c[:1] for c in self.chains_), *([(0, 0)][: self.max_order] for _ in self.further_)]
-
-    def _end(self, k: int) -> int | None:
-        """Return the code of the end symbol, which only the first field of closed sequences has."""
-        return self.sizes_[0] if k == 0 and self.closed_ else None
+        parts = {chain.column: chain.parts[:1] for chain in self.chains_} | {k: [] for k in self.further_}
+        chains = [Chain.of(X, column, some) for column, some in parts.items()]
+        return [Habits.of(chain, chain.rows(X), X.entity) for chain in chains]
 
     def _pass(self, X: SequenceStore) -> _Pass:
         known = np.isin(X.keys(), self.keys_) if self.leave_out else np.zeros(len(X), bool)
         low, high, ends = [], [], None
-        for k, tables in enumerate(self.tables_):
-            rows = column_rows(X, self.columns_, k, self.chains_[k], self._end(k))
-            found = surprisals(tables, rows, self.sizes_[k], rows.own(known))
-            if k == 0 and self.closed_:
+        for chain, tables in zip(self.chains_, self.tables_, strict=True):
+            rows = chain.rows(X)
+            found = surprisals(tables, rows, rows.own(known))
+            if chain.ends:
                 ends = found[-1][X.n_events :]
             low.append(found[0][: X.n_events])
             high.append(found[-1][: X.n_events])
-        return _Pass(np.stack(low, 1), np.stack(high, 1), ends, self._contrasts(X, known))
-
-    def _contrasts(self, X: SequenceStore, known: NDArray[np.bool_]) -> list[list[Contrast]]:
-        columns = [*self.columns_, *self.further_]
-        chains = self._contrast_chains()
-        rows = (column_rows(X, columns, k, chain) for k, chain in enumerate(chains))
-        return [habits.contrast(r, X.entity, known) for habits, r in zip(self.habits_, rows, strict=False)]
+        contrasts = [habits.contrast(habits.chain.rows(X), X.entity, known) for habits in self.habits_]
+        return _Pass(np.stack(low, 1), np.stack(high, 1), ends, contrasts)
 
     def _of_sequences(self, X: SequenceStore, found: _Pass) -> Statistics:
         offsets, kept = reported(X)
@@ -193,8 +183,8 @@ class NGramDetector(EventDetector):
         if high_TF.shape[1] > 1:
             columns["order1.largest_event"] = (np.maximum(segment_max(high_T, offsets), ends), "upper")
             columns["order1.largest_sum"] = (largest_NF.sum(1) + ends, "upper")
-        for order in range(min(len(c) for c in found.contrasts) if found.contrasts else 0):
-            columns[f"contrast.order{order}"] = (_weighted([c[order] for c in found.contrasts], offsets, kept), "upper")
+        for order in range(max((len(c.ratios) for c in found.contrasts), default=0)):
+            columns[f"contrast.order{order}"] = (_weighted(found.contrasts, order, offsets, kept), "upper")
         return Statistics(
             np.stack([values for values, _ in columns.values()], 1),
             tuple(columns),
@@ -205,15 +195,20 @@ class NGramDetector(EventDetector):
         columns = {"order0": found.low_TF.sum(1), "order1": found.high_TF.sum(1)}
         if found.high_TF.shape[1] > 1:
             columns["order1.largest"] = found.high_TF.max(1)
-        for order in range(min(len(c) for c in found.contrasts) if found.contrasts else 0):
-            columns[f"contrast.order{order}"] = np.sum([c[order].ratio for c in found.contrasts], axis=0)
+        for order in range(max((len(c.ratios) for c in found.contrasts), default=0)):
+            columns[f"contrast.order{order}"] = np.sum([_ratio(c, order) for c in found.contrasts], axis=0)
         return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
 
 
-def _weighted(contrasts: list[Contrast], offsets: NDArray[np.int64], kept: NDArray[np.bool_]) -> Float:
+def _ratio(contrast: Contrast, order: int) -> Float:
+    """Return the ratio of that order, or of the highest that the column has."""
+    return contrast.ratios[min(order, len(contrast.ratios) - 1)]
+
+
+def _weighted(contrasts: list[Contrast], order: int, offsets: NDArray[np.int64], kept: NDArray[np.bool_]) -> Float:
     """Return (N,) the sum over fields of the weighted means of the events' ratios."""
     total = np.zeros(len(offsets) - 1)
-    for ratio, weight in contrasts:
-        sums = segment_sum((ratio * weight)[kept], offsets)
-        total += sums / np.maximum(segment_sum(weight[kept], offsets), 1e-12)
+    for contrast in contrasts:
+        sums = segment_sum((_ratio(contrast, order) * contrast.weight)[kept], offsets)
+        total += sums / np.maximum(segment_sum(contrast.weight[kept], offsets), 1e-12)
     return total

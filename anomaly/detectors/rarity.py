@@ -6,15 +6,16 @@ Shapes: T events, N sequences, F fields, P pairs of fields.
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Analysis, EventDetector, Statistics
-from anomaly.detectors.counts import Counts, Own, hash_columns
+from anomaly.detectors.counts import ConditionalCounts, Own, as_ints
+from anomaly.detectors.dictionary import Dictionary, Ints
 from anomaly.errors import ConfigError, DataError
-from anomaly.features.segments import blocks, reported, segment_max, segment_mean
+from anomaly.features.segments import blocks, distinct, reported, segment_max, segment_mean
 
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
@@ -52,13 +53,14 @@ class RarityDetector(EventDetector):
         if not len(X):
             raise DataError("no sequence to learn from; give at least one")
         kept = reported(X)[1]
-        codes = X.codes[kept]
-        self.names_ = list(X.field_names)
-        self.keys_ = np.unique(X.keys())
-        self.n_events_ = len(codes)
-        self.values_ = [Counts.of(hash_columns(codes[:, k])) for k in range(codes.shape[1])]
+        self.names_, self.sizes_ = list(X.field_names), [f.size + 1 for f in X.fields]
+        codes = [as_ints(X.codes[kept, k], size) for k, size in enumerate(self.sizes_)]
+        self.keys_ = distinct(X.keys())
+        self.n_events_ = int(kept.sum())
+        nothing = np.zeros(self.n_events_, np.int64)
+        self.values_ = [ConditionalCounts.of(nothing, 1, c, size) for c, size in zip(codes, self.sizes_, strict=True)]
         self.pairs_ = self._choose_pairs(codes)
-        self.joint_ = [Counts.of(hash_columns(codes[:, a], codes[:, b])) for a, b in self.pairs_]
+        self.joint_ = [ConditionalCounts.of(codes[a], self.sizes_[a], codes[b], self.sizes_[b]) for a, b in self.pairs_]
         return self._set_scores(X)
 
     @property
@@ -121,12 +123,12 @@ class RarityDetector(EventDetector):
             columns["pair"] = pairs_TP.max(1)
         return Statistics(np.stack(list(columns.values()), 1), tuple(columns))
 
-    def _choose_pairs(self, codes: NDArray[Any]) -> list[tuple[int, int]]:
-        pairs = list(combinations(range(codes.shape[1]), 2))
+    def _choose_pairs(self, codes: list[Ints]) -> list[tuple[int, int]]:
+        pairs = list(combinations(range(len(codes)), 2))
         if len(pairs) <= self.max_pairs:
             return pairs
-        step = max(len(codes) // 100_000, 1)
-        shared = [_mutual_information(codes[::step, a], codes[::step, b]) for a, b in pairs]
+        step = max(self.n_events_ // 100_000, 1)
+        shared = [_mutual_information(codes[a][::step], codes[b][::step], self.sizes_[b]) for a, b in pairs]
         return sorted(pairs[p] for p in np.argsort(-np.asarray(shared), kind="stable")[: self.max_pairs])
 
     def _rarities(self, X: SequenceStore) -> tuple[Float, Float]:
@@ -138,26 +140,26 @@ class RarityDetector(EventDetector):
         own = Own(events, sequence[events])
         total = np.full(X.n_events, self.n_events_)
         total[events] -= np.maximum(X.lengths - X.context, 0)[own.sequence]
-        columns = [hash_columns(X.codes[:, k]) for k in range(len(self.names_))]
-        joint = [hash_columns(X.codes[:, a], X.codes[:, b]) for a, b in self.pairs_]
-        values = [self._rarity(c, k, own, total) for c, k in zip(self.values_, columns, strict=True)]
-        pairs = [self._rarity(c, k, own, total) for c, k in zip(self.joint_, joint, strict=True)]
-        empty = np.zeros((X.n_events, 0))
-        return np.stack([*values], 1) if values else empty, np.stack([*pairs], 1) if pairs else empty
+        rest, nothing = np.log(np.maximum(total, 0) + 1.0), np.zeros(X.n_events, np.int64)
+        codes = [as_ints(X.codes[:, k], size) for k, size in enumerate(self.sizes_)]
+        values_TF, pairs_TP = np.empty((X.n_events, len(codes))), np.empty((X.n_events, len(self.pairs_)))
+        # What was never seen counts as half an event.
+        for k, (table, code) in enumerate(zip(self.values_, codes, strict=True)):
+            values_TF[:, k] = rest - np.log(table.joint(nothing, code, own) + 0.5)
+        for p, (table, (a, b)) in enumerate(zip(self.joint_, self.pairs_, strict=True)):
+            pairs_TP[:, p] = rest - np.log(table.joint(codes[a], codes[b], own) + 0.5)
+        return values_TF, pairs_TP
 
-    def _rarity(self, counts: Counts, keys: NDArray[np.uint64], own: Own, total: NDArray[np.int64]) -> Float:
-        """Return -log of the frequency, with half an event for what was never seen."""
-        return np.asarray(np.log(np.maximum(total, 0) + 1.0) - np.log(counts.look_up(keys, own) + 0.5))
 
-
-def _mutual_information(a: NDArray[Any], b: NDArray[Any]) -> float:
+def _mutual_information(a: Ints, b: Ints, size: int) -> float:
     """Return the plug-in mutual information of two code columns, less its bias (Miller and Madow 1955), in nats."""
     n = len(a)
     if not n:
         return 0.0
     entropies, sizes = [], []
-    for keys in (hash_columns(a), hash_columns(b), hash_columns(a, b)):
-        p = np.unique(keys, return_counts=True)[1] / n
+    for keys in (a, b, a * size + b):
+        distinct = Dictionary.of(keys, int(keys.max()) + 1)
+        p = np.bincount(distinct.places(keys)) / n
         entropies.append(float(-(p * np.log(p)).sum()))
         sizes.append(len(p))
     bias = (sizes[0] + sizes[1] - sizes[2] - 1) / (2 * n)

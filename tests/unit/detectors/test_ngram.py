@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.detectors.contexts import choose_chains, column_rows
-from anomaly.detectors.counts import ConditionalCounts, Counts, Own, hash_columns, multiplicity
+from anomaly.detectors.contexts import Chain, choose_parts
+from anomaly.detectors.counts import ConditionalCounts, Own, group
+from anomaly.detectors.dictionary import Dictionary, hash_columns
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.errors import ConfigError, DataError
 from anomaly.metrics import auroc
@@ -31,21 +32,38 @@ def test_hash_tells_the_order_of_columns_apart() -> None:
 @given(pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 def test_leaving_out_equals_counting_without(pairs: list[tuple[int, int, int]]) -> None:
     context, value, sequence = (np.array(c) for c in zip(*pairs, strict=True))
-    keys, weight = hash_columns(context), 1.0 / (1.0 + value)
-    table = ConditionalCounts.of(keys, value, weight)
-    found = table.look_up(keys, value, Own(np.arange(len(value)), sequence, weight))
+    weight = 1.0 / (1.0 + value)
+    table = ConditionalCounts.of(context, 4, value, 4, weight)
+    found = table.look_up(context, value, Own(np.arange(len(value)), sequence, weight))
     for row in range(len(value)):
         rest = sequence != sequence[row]
-        plain = ConditionalCounts.of(keys[rest], value[rest], weight[rest])
-        expected = plain.look_up(keys[row : row + 1], value[row : row + 1])
+        plain = ConditionalCounts.of(context[rest], 4, value[rest], 4, weight[rest])
+        expected = plain.look_up(context[row : row + 1], value[row : row + 1])
         for left, right in zip(found, expected, strict=True):
             assert left[row] == pytest.approx(right[0], abs=1e-9)
 
 
-def test_counts_of_nothing() -> None:
-    empty = Counts.of(np.zeros(0, np.uint64))
-    np.testing.assert_array_equal(empty.look_up(hash_columns(np.arange(3))), 0)
-    assert len(multiplicity(np.zeros(0, np.int64))) == 0
+@settings(deadline=None, max_examples=30)
+@given(
+    keys=st.lists(st.integers(0, 10**12), max_size=40),
+    more=st.lists(st.integers(0, 10**12), max_size=10),
+    copies=st.sampled_from([1, 3, 200]),
+)
+def test_every_way_of_looking_up_finds_the_same(keys: list[int], more: list[int], copies: int) -> None:
+    for span in (10**12 + 1, 50):
+        known = np.array(keys, np.int64) % span
+        queries = np.tile(np.concatenate([known, np.array(more, np.int64) % span]), copies)
+        dictionary = Dictionary.of(known, span)
+        place = dictionary.places(queries)
+        there = np.isin(queries, known)
+        np.testing.assert_array_equal(place[~there], len(dictionary))
+        np.testing.assert_array_equal(dictionary.keys[place[there]], queries[there])
+
+
+def test_groups_with_labels_that_fill_all_bits() -> None:
+    sequence, label = np.array([0, 0, 1, 1, 0]), np.array([2**61, 5, 2**61, 5, 2**61])
+    np.testing.assert_array_equal(group(sequence, label, 2**61 + 1).sums(), [2, 1, 1, 1, 2])
+    np.testing.assert_array_equal(group(sequence, label % 7, 7).sums(), [2, 1, 1, 1, 2])
 
 
 def test_probabilities_sum_to_one() -> None:
@@ -55,8 +73,9 @@ def test_probabilities_sum_to_one() -> None:
     codes = np.stack([np.full(7, 4), np.arange(7)], 1).ravel()
     trial = SequenceStore.from_codes(codes, np.full(7, 2), fields=X.fields)
     p = np.exp(-detector.score_fields(trial)[1::2, 0])
-    rows = column_rows(X, [0], 0, detector.chains_[0], 6)
-    assert rows.value[-1] == 6
+    rows = Chain.of(X, 0, [(0, 1)], ends=True).rows(X)
+    np.testing.assert_array_equal(rows.value[-2:], [6, 6])
+    np.testing.assert_array_equal(rows.contexts[1][-2:], [5, 4])
     assert 0.5 < p.sum() < 1.0
 
 
@@ -85,11 +104,10 @@ def test_contexts_are_chosen_by_likelihood() -> None:
     a, b = rng.integers(3, 8, 4000), rng.integers(3, 8, 4000)
     c = 3 + (a + 2 * b) % 5
     X = SequenceStore.from_codes(np.stack([a, b, c], 1), np.full(400, 10))
-    chains = choose_chains(X, [0, 1, 2], [8, 8, 8], order=2, seed=0)
-    assert chains == [[(0, 1)], [(0, 0)], [(0, 0), (1, 0)]]
-    assert choose_chains(X, [0, 1, 2], [8, 8, 8], order=0, seed=0) == [[], [], []]
+    assert choose_parts(X, [0, 1, 2], order=2, seed=0) == [[(0, 1)], [(0, 0)], [(0, 0), (1, 0)]]
+    assert choose_parts(X, [0, 1, 2], order=0, seed=0) == [[], [], []]
     one = SequenceStore.from_codes(np.tile([3, 4, 5, 4], 500), [2000])
-    assert choose_chains(one, [0], [6], order=2, seed=0, sample=800) == [[(0, 1), (0, 2)]]
+    assert choose_parts(one, [0], order=2, seed=0, sample=800) == [[(0, 1), (0, 2)]]
 
 
 def test_a_wrong_attribute_is_seen() -> None:

@@ -62,6 +62,7 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
+                file.chmod(0o666 & ~_umask())
                 _flush(file)
         shutil.rmtree(path, ignore_errors=True)
         temporary.replace(path)

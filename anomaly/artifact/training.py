@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact import codec
 from anomaly.artifact.scoring import most_bad, score_store
-from anomaly.errors import AnomalyError, ArtifactError
+from anomaly.errors import ArtifactError, ConfigError, DataError
 from anomaly.sequences.build import build_store
 from anomaly.sequences.store import SequenceStore
 
@@ -60,28 +60,36 @@ def train_run(
 ) -> ScoreTables:
     """Prepare the rows, fit the members, calibrate, rank, and write everything but the report and the manifest.
 
-    A run that was killed goes on from what its folder holds. Rows that cannot be used leave no new folder behind.
+    A run that was killed goes on from what its folder holds. Rows or settings that cannot be used leave no new folder
+    behind; a full disk leaves what the same command goes on from.
     """
     fresh = not (run.path / "encoder").is_dir()
     try:
         store, encoder = _prepare(run, source, recipe, history, progress)
-    except AnomalyError:
+        _fit(run, store, recipe, progress)
+    except (DataError, ConfigError):
         if fresh:
             run.clear()
         raise
-    run.log("prepared", sequences=len(store), events=store.n_events)
+    run.keep(recipe.ensemble, recipe.policy)
+    run.__dict__.update(encoder=encoder, ensemble=recipe.ensemble, threshold=recipe.policy)
+    return _score(run, store, recipe)
+
+
+def _fit(run: Run, store: SequenceStore, recipe: Recipe, progress: Callable[..., None] | None) -> None:
     begun = time.perf_counter()
     ensemble = recipe.ensemble.fit(store, workspace=run.path / "checkpoints", progress=progress)
+    recipe.policy.fit(ensemble.reference_scores_, ensemble.reference_p_values_)
     recipe.seconds["fit"] = time.perf_counter() - begun
     run.log("fitted", seconds=round(recipe.seconds["fit"], 1), weights=ensemble.weights_)
-    policy = recipe.policy.fit(ensemble.reference_scores_, ensemble.reference_p_values_)
+
+
+def _score(run: Run, store: SequenceStore, recipe: Recipe) -> ScoreTables:
     begun = time.perf_counter()
-    run.keep(ensemble, policy)
-    tables = score_store(store, ensemble=ensemble, policy=policy, unit=recipe.unit)
+    tables = score_store(store, ensemble=recipe.ensemble, policy=recipe.policy, unit=recipe.unit)
     tables.save(run.path / "scores.parquet")
     recipe.seconds["score"] = time.perf_counter() - begun
     run.log("scored", seconds=round(recipe.seconds["score"], 1), flagged=int(tables.scores["flagged"].sum()))
-    run.__dict__.update(encoder=encoder, ensemble=ensemble, threshold=policy)
     return tables
 
 
@@ -137,6 +145,7 @@ def _prepare(
         "history": None if history is None else history.name,
     }
     run.write_facts(facts)
+    run.log("prepared", seconds=round(recipe.seconds["prepare"], 1), rows=source.n_rows, sequences=len(prepared.store))
     # The encoder last: where it is, the preparation is complete.
     codec.dump(prepared.encoder, run.path / "encoder", run.allow)
     return prepared.store, prepared.encoder

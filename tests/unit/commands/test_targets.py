@@ -99,7 +99,7 @@ def test_nested_objects_and_plain_values_are_built() -> None:
 
 
 def test_a_wrong_argument_suggests_the_right_one() -> None:
-    with pytest.raises(ConfigError, match="threshold.raet: Budget has no argument 'raet'; did you mean rate"):
+    with pytest.raises(ConfigError, match=r"threshold\.raet: Budget has no argument 'raet'; did you mean rate"):
         instantiate({"_target_": "anomaly.scores.thresholds.Budget", "raet": 1}, where="threshold")
     with pytest.raises(ConfigError, match="did you mean Budget"):
         resolve("anomaly.scores.thresholds.Bugdet")

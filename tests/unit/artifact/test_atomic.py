@@ -1,0 +1,79 @@
+"""A file is there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from anomaly.atomic import remove_temporaries, replacing, replacing_folder, write_json, write_text
+from anomaly.errors import ArtifactError
+
+FULL = Path("/dev/full")
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "x.txt", "old") or tmp_path / "x.txt"
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [f.name for f in tmp_path.iterdir()] == ["x.txt"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with replacing_folder(tmp_path / "x") as temporary:
+            (temporary / content).write_text(content)
+    assert [f.name for f in (tmp_path / "x").iterdir()] == ["two"]
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "x") as temporary:
+        raise RuntimeError
+    assert [f.name for f in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"x\.txt: the disk is full") as error, replacing(tmp_path / "x.txt"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("x" * 100_000),
+        lambda path: pl.DataFrame({"x": range(100_000)}).write_parquet(path),
+        lambda path: np.zeros(100_000).tofile(path),
+    ],
+    ids=["text", "parquet", "npy"],
+)
+def test_libraries_of_other_languages_say_full_too(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ArtifactError, match="the disk is full"), replacing(tmp_path / "x"):
+        write(FULL)
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ArtifactError, match="cannot be written"), replacing(tmp_path / "file" / "x"):
+        pass
+
+
+def test_json_refuses_what_json_has_not(tmp_path: Path) -> None:
+    write_json(tmp_path / "x.json", {"é": [1, None]})
+    assert "é" in (tmp_path / "x.json").read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="Out of range"):
+        write_json(tmp_path / "x.json", float("nan"))
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / ".tmp-abc.npy").write_text("")
+    (tmp_path / ".tmp-folder").mkdir()
+    save_file({"x": np.ones(1)}, tmp_path / "kept.safetensors")
+    remove_temporaries(tmp_path)
+    assert sorted(f.name for f in tmp_path.rglob("*")) == ["a", "kept.safetensors"]

@@ -114,7 +114,7 @@ def _prepare(
 ) -> tuple[SequenceStore, EventEncoder]:
     begun = time.perf_counter()
     fingerprint = source.fingerprint()
-    folder = run.path / "sequences"
+    folder = (run.path / "sequences").resolve()
     if (run.path / "encoder").is_dir() and (folder / "store.json").is_file():
         if run.facts["fingerprint"] != fingerprint:
             raise ArtifactError(f"{run.path}: was begun with other data; choose another run=, or give overwrite=true")

@@ -193,7 +193,14 @@ class ScoreCalibrator(BaseEstimator, ABC):  # type: ignore[misc]
 
 
 class ScoreCombiner(BaseEstimator, ABC):  # type: ignore[misc]
-    """Many p-values to one evidence."""
+    """Many p-values to one evidence.
+
+    Attributes
+    ----------
+    weights_ : (m,) what each statistic counts, summing to 1
+    """
+
+    weights_: NDArray[np.float64]
 
     @abstractmethod
     def fit(
@@ -201,8 +208,15 @@ class ScoreCombiner(BaseEstimator, ABC):  # type: ignore[misc]
         P_nm: NDArray[np.float64],
         P_corrupted: NDArray[np.float64] | None = None,
         kinds: NDArray[np.int64] | None = None,
+        *,
+        questions: NDArray[np.int64] | None = None,
     ) -> Self:
-        """Learn weights from held-out p-values and, where given, from those of corrupted items and their kinds."""
+        """Learn weights from held-out p-values and, where given, from those of corrupted items and their kinds.
+
+        Parameters
+        ----------
+        questions : (m,) which question each statistic asks; None means that all ask the same
+        """
 
     @abstractmethod
     def combine(self, P_nm: NDArray[np.float64]) -> NDArray[np.float64]:

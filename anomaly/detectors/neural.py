@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
     from anomaly.sequences.store import SequenceStore
 
+SMALLEST_GAIN = 0.005
+"""Nats per event that an epoch must win on the held-out sequences to count as progress."""
 EVENTS_AT_ONCE = 1 << 20
 """Events scored before their residuals are reduced: bounds the memory of a pass."""
 SCORING_TOKENS = 1 << 15
@@ -185,7 +187,7 @@ class NextEventDetector(EventDetector):
         best = ModelCheckpoint(
             dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
         )
-        stop = EarlyStopping("held_out_loss", patience=self.patience)
+        stop = EarlyStopping("held_out_loss", patience=self.patience, min_delta=SMALLEST_GAIN)
         trainer = pl.Trainer(
             accelerator=self.accelerator,
             devices=self.devices,
@@ -234,7 +236,8 @@ class NextEventDetector(EventDetector):
         model = self.model_.eval()
         kinds = {field.name: field.kind for field in X.fields}
         clock = np.array([kinds.get(name) == "clock" for name in model.predicted(X.field_names)])
-        buffer = ResidualBuffer(X, clock=clock, width=self.width, profiles=model.profile is not None)
+        closed, profiles = model.end_head is not None, model.profile is not None
+        buffer = ResidualBuffer(X, clock=clock, width=self.width, profiles=profiles, closed=closed)
         windows = (self.longest, self.longest // 2) if self.cell == "transformer" else (None, 0)
         for batch, pieces in scoring_batches(X, SCORING_TOKENS, *windows):
             moved = batch.to(model.device)

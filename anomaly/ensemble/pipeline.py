@@ -37,6 +37,11 @@ if TYPE_CHECKING:
 SMALLEST = 19
 """Sequences below which a p-value cannot reach 5%."""
 
+CONTRAST = "contrast"
+"""In the names of statistics that ask whether an item is odd for its owner; the others ask whether it is for the crowd."""
+ONE_LENGTH = 0.95
+"""Share of sequences of one length from which on they are taken for windows."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -95,7 +100,7 @@ class CalibratedEnsemble(Detector):
         aggregates: SequenceAggregates | None = None,
         unit: Unit = "sequence",
         held_out: float = 0.2,
-        corrupted_events: int = 100_000,
+        corrupted_events: int = 50_000,
         contamination: float = 0.01,
         random_state: int = 0,
     ) -> None:
@@ -127,7 +132,8 @@ class CalibratedEnsemble(Detector):
         """
         if len(X) < SMALLEST:
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
-        train, held_out = self._split(X)
+        self.closed_ = bool(X.closed and lengths_vary(X.lengths))
+        train, held_out = self._split(self._seen(X))
         self.bank_ = MemberBank(members=self.members, aggregates=self.aggregates, unit=self.unit)
         self.bank_.fit(train, held_out=held_out, workspace=workspace, progress=progress)
         progress("calibrating")
@@ -143,6 +149,7 @@ class CalibratedEnsemble(Detector):
     def score(self, X: SequenceStore) -> Scored:
         """Return the scores of every reported item and of every event."""
         self._check_fitted()
+        X = self._seen(X)
         reading = self.bank_.read(X)
         items, lengths = self._items(X)
         P_nm = self.calibrator_.p_values(_rows(reading.statistics, items), lengths)
@@ -187,6 +194,10 @@ class CalibratedEnsemble(Detector):
         """Return, for every kind of corruption, the share of damaged items whose score exceeds a threshold."""
         return power_rows(self.corrupted_scores_, threshold)
 
+    def _seen(self, X: SequenceStore) -> SequenceStore:
+        """Return the store with its ends open where in training they told nothing."""
+        return replace(X, closed=X.closed and self.closed_)
+
     def _split(self, X: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
         if self.unit == "sequence":
             train, latest = latest_per_entity(X, self.held_out, random_state=self.random_state)
@@ -221,7 +232,9 @@ class CalibratedEnsemble(Detector):
         lessons = [part[::2] for part in damaged.values() if part is not None]
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
-        self.combiner_ = clone(self.combiner).fit(P_nm, P_corrupted, kinds if lessons else None)
+        questions = np.array([CONTRAST in name for name in self.names_], np.int64)
+        self.combiner_ = clone(self.combiner)
+        self.combiner_.fit(P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 
     def _damage(self, kind: Corruption, held_out: SequenceStore, rng: np.random.Generator) -> Floats | None:
         """Return the p-values (k, m) of damaged items, or None where this kind of trouble cannot exist."""
@@ -258,6 +271,11 @@ class CalibratedEnsemble(Detector):
 
     def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
         return self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
+
+
+def lengths_vary(lengths: NDArray[np.int64]) -> bool:
+    """Return whether sequences end where something ends: not if nearly all have one length, as windows have."""
+    return bool(np.mean(lengths == np.median(lengths)) < ONE_LENGTH)
 
 
 def _rows(statistics: Statistics, rows: NDArray[np.int64]) -> Statistics:

@@ -124,7 +124,7 @@ class NextEventModel(pl.LightningModule):
     def residuals(self, batch: SequenceBatch) -> Residuals:
         """Return everything the statistics need; the cost of one forward pass and the entropies."""
         before_TD, after_TD = self.states(batch)
-        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF)
+        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=self.gap_head is not None)
         surprisal_TF, expected_TF, tail_TF = self.field_heads.score(contexts_FTD, batch.codes_TF)
         gap_T, pit_T = self._gap_surprisal(batch, contexts_FTD[-1])
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
@@ -141,7 +141,8 @@ class NextEventModel(pl.LightningModule):
     def surprisal(self, batch: SequenceBatch) -> Tensor:
         """Return (T, F) nats of the fields alone: all that a second pass needs."""
         before_TD, _ = self.states(batch)
-        return self.field_heads.surprisal(self.field_heads.contexts(before_TD, batch.codes_TF), batch.codes_TF)
+        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=False)
+        return self.field_heads.surprisal(contexts_FTD, batch.codes_TF)
 
     def embed(self, batch: SequenceBatch) -> Tensor:
         """Return (N, D), the mean state of each sequence."""
@@ -150,7 +151,7 @@ class NextEventModel(pl.LightningModule):
     def losses(self, batch: SequenceBatch) -> Tensor:
         """Return (T,) nats per event; the end of a sequence is charged to its last event."""
         before_TD, after_TD = self.states(batch)
-        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF)
+        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=self.gap_head is not None)
         loss_T = self.field_heads.surprisal(contexts_FTD, batch.codes_TF).sum(dim=1)
         gap_T, _ = self._gap_surprisal(batch, contexts_FTD[-1])
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
@@ -168,10 +169,20 @@ class NextEventModel(pl.LightningModule):
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(loss_T))
         return loss
 
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch's held-out losses."""
+        self._held_out: list[tuple[Tensor, Tensor]] = []
+
     def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
-        """Log the held-out loss per event; the likelihood that stops the training early."""
-        loss_T = self.losses(batch)
-        self.log("held_out_loss", loss_T.mean(), on_epoch=True, batch_size=len(loss_T), prog_bar=True)
+        """Keep the held-out loss of every sequence."""
+        loss_N = sum_by_sequence(self.losses(batch), batch.cu_seqlens)
+        self._held_out.append((loss_N, batch.lengths_N))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the held-out loss per event, trimmed as the training's is; it stops the training early."""
+        loss_S, length_S = (torch.cat(parts) for parts in zip(*self._held_out, strict=True))
+        kept_S = self._within_trim(loss_S / length_S.clamp(min=1))
+        self.log("held_out_loss", (kept_S * loss_S).sum() / (kept_S * length_S).sum().clamp(min=1))
 
     def on_train_epoch_start(self) -> None:
         """Seed the epoch by its number, so that a resumed training draws what an undisturbed one draws."""
@@ -179,10 +190,7 @@ class NextEventModel(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Trim the sequences with the largest loss of this epoch from the next."""
-        trim = float(self.params["trim"])
-        if trim > 0 and len(self.loss_S):  # type: ignore[arg-type]
-            cut = torch.quantile(_sample(self.loss_S), 1 - trim)  # type: ignore[arg-type]
-            self.kept_S = self.loss_S <= cut  # type: ignore[operator]
+        self.kept_S = self._within_trim(self.loss_S)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a short warm-up and a cosine decay over all planned steps."""
@@ -197,6 +205,13 @@ class NextEventModel(pl.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _within_trim(self, mean_S: Tensor) -> Tensor:
+        """Mark all sequences but the share with the largest mean loss that is trimmed."""
+        trim = float(self.params["trim"])
+        if trim <= 0 or not len(mean_S):
+            return torch.ones_like(mean_S, dtype=torch.bool)
+        return mean_S <= torch.quantile(_sample(mean_S), 1 - trim)
 
     def _shown_entities(self, entity_N: Tensor) -> Tensor:
         if not self.training:

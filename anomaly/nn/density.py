@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 SMALLEST_SIGMA = 0.05
-"""In units of the training gaps' log standard deviation; an unbounded density would let a clockwork run off with the loss."""
+"""In units of the training gaps' log standard deviation; without it a clockwork would run off with the loss."""
 
 
 class GapDensity(nn.Module):

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from anomaly.nn.dropout import Dropout
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -28,9 +30,9 @@ class FieldEmbedding(nn.Module):
         """Return (T, D)."""
         return self.table(codes_TF + self.starts_F)  # type: ignore[no-any-return, operator]
 
-    def each(self, codes_TF: Tensor) -> Tensor:
-        """Return (T, F, D), one vector for every field."""
-        return nn.functional.embedding(codes_TF + self.starts_F, self.table.weight)  # type: ignore[operator]
+    def one(self, f: int, codes_T: Tensor) -> Tensor:
+        """Return (T, D), the vectors of one field."""
+        return nn.functional.embedding(codes_T + self.starts_F[f], self.table.weight)  # type: ignore[index]
 
 
 class EventEmbedding(nn.Module):
@@ -51,7 +53,7 @@ class EventEmbedding(nn.Module):
         n_inputs = n_values + (2 if has_time else 0)
         self.numbers = nn.Linear(n_inputs, width) if n_inputs else None
         self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, codes_TF: Tensor, values_TG: Tensor, log_gap_T: Tensor) -> Tensor:
         """Return (T, D); `log_gap_T` is standardised, NaN at a sequence's first event."""

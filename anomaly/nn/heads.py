@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from anomaly.nn.dropout import Dropout
 from anomaly.nn.embedding import FieldEmbedding
 
 if TYPE_CHECKING:
@@ -32,22 +33,23 @@ class ConditionalHeads(nn.Module):
         super().__init__()
         self.base = nn.Linear(width, width)
         self.earlier = FieldEmbedding(sizes, width)
-        self.norm = nn.LayerNorm(width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.outputs = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 
-    def contexts(self, history_TD: Tensor, codes_TF: Tensor) -> Tensor:
-        """Return (F + 1, T, D): what each field is predicted from; the last has seen the whole event."""
-        base_TD = self.base(history_TD)
-        seen_TFD = self.earlier.each(codes_TF).cumsum(dim=1)
-        raw_FTD = torch.cat([base_TD[:, None], base_TD[:, None] + seen_TFD], dim=1).transpose(0, 1)
-        return self.dropout(nn.functional.gelu(self.norm(raw_FTD)))  # type: ignore[no-any-return]
+    def contexts(self, history_TD: Tensor, codes_TF: Tensor, *, whole: bool = True) -> Tensor:
+        """Return (F + 1, T, D): what each field is predicted from; the last, of the whole event, only if asked for."""
+        seen_TD = self.base(history_TD)
+        raw = [seen_TD]
+        for f in range(codes_TF.shape[1] if whole else codes_TF.shape[1] - 1):
+            seen_TD = seen_TD + self.earlier.one(f, codes_TF[:, f])
+            raw.append(seen_TD)
+        return self.dropout(nn.functional.gelu(torch.stack(raw)))  # type: ignore[no-any-return]
 
     def surprisal(self, contexts_FTD: Tensor, codes_TF: Tensor) -> Tensor:
         """Return (T, F) negative log-probabilities in nats."""
+        each = zip(self.outputs, contexts_FTD[: len(self.outputs)], codes_TF.T, strict=True)
         columns = [
-            nn.functional.cross_entropy(output(context_TD).float(), codes_T, reduction="none")
-            for output, context_TD, codes_T in zip(self.outputs, contexts_FTD[:-1], codes_TF.T, strict=True)
+            nn.functional.cross_entropy(out(x_TD).float(), codes_T, reduction="none") for out, x_TD, codes_T in each
         ]
         return torch.stack(columns, dim=1)
 

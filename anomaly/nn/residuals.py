@@ -6,6 +6,7 @@ Shapes: T packed events, N sequences, F predicted fields, D width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from torch import Tensor
 
 

@@ -43,6 +43,7 @@ class EventResiduals:
     embedding_ND : mean state of each sequence
     offsets : (N + 1,) int64
     clock : (F,) bool, columns that tell the hour or the day; kept out of the sums over fields, which they would dilute
+    closed : whether the end of a sequence, and so its length, means something
     """
 
     surprisal_TF: Floats
@@ -55,6 +56,7 @@ class EventResiduals:
     embedding_ND: NDArray[np.float32]
     offsets: NDArray[np.int64]
     clock: NDArray[np.bool_]
+    closed: bool = True
 
 
 class Ragged:
@@ -113,9 +115,10 @@ def sequence_statistics(residuals: EventResiduals) -> Statistics:
     ragged = Ragged(residuals.offsets)
     columns = _field_statistics(*_with_ends(residuals))
     columns |= _clock_statistics(residuals, ragged) | _time_statistics(residuals, ragged)
-    if residuals.end_N.any():
+    if residuals.closed:
         columns["end"] = np.asarray(residuals.end_N, np.float64)
-    columns["length"] = np.log1p(ragged.lengths)
+    if residuals.closed:
+        columns["length"] = np.log1p(ragged.lengths)
     if residuals.contrast_T is not None:
         columns["contrast"] = ragged.mean(residuals.contrast_T)
         columns["contrast_scan"] = ragged.scan(residuals.contrast_T)
@@ -153,7 +156,7 @@ def _with_ends(residuals: EventResiduals) -> tuple[Floats, Floats, Floats, Ragge
     """Return surprisal, expectation and tail, with the end as one more event of each sequence where it is closed."""
     marks = ~residuals.clock
     columns = residuals.surprisal_TF[:, marks], residuals.expected_TF[:, marks], residuals.tail_TF[:, marks]
-    if not residuals.end_N.any():
+    if not residuals.closed:
         return *columns, Ragged(residuals.offsets)
     offsets = residuals.offsets - residuals.offsets[0]
     after = offsets[1:]

@@ -65,6 +65,9 @@ class Rearrangement(Corruption):
         """Return every sequence of at least `shortest` events, rearranged."""
         chosen = np.flatnonzero(store.lengths >= self.shortest)
         parts = [self._rearrange(store, int(n), rng) for n in chosen]
+        if not store.closed:
+            # Where ends say nothing, a length must not give the damage away.
+            parts = [_cut_to(int(store.lengths[n]), *part) for n, part in zip(chosen, parts, strict=True)]
         places = np.concatenate([p for p, _ in parts]) if parts else np.empty(0, np.int64)
         touched = np.concatenate([t for _, t in parts]) if parts else np.empty(0, bool)
         return Corrupted(gather(store, places, chosen, np.array([len(p) for p, _ in parts], np.int64)), touched)
@@ -275,6 +278,15 @@ def gather(store: SequenceStore, places: Places, sequences: Places, lengths: NDA
 
 def _flat(store: SequenceStore) -> dict[str, NDArray[Any]]:
     return {"codes": store.codes, "values": store.values, "time": store.time, "row": store.row}
+
+
+def _cut_to(length: int, places: Places, touched: NDArray[np.bool_]) -> tuple[Places, NDArray[np.bool_]]:
+    """Cut a lengthened sequence back, on the side that leaves more of the damage."""
+    surplus = len(places) - length
+    if surplus <= 0:
+        return places, touched
+    head = touched[:length].sum() >= touched[surplus:].sum()
+    return (places[:length], touched[:length]) if head else (places[surplus:], touched[surplus:])
 
 
 def _put(own: Places, piece: Places, spot: int) -> tuple[Places, NDArray[np.bool_]]:

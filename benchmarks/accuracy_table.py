@@ -107,7 +107,7 @@ def _line(row: dict[str, Any]) -> str:
         f"{_spread(row, 'auroc')} / {_spread(row, 'average_precision')}",
         _named(row["best_member"], row["members"]),
         " / ".join(f"{x:.3f}" for x in row["false_alarms"].values()),
-        "same rows" if row["repeats"] is None else f"{row['repeats']:.0%}",
+        "-" if row["repeats"] is None else f"{row['repeats']:.0%}",
         f"**{losses}**" if losses else "none",
     ]
     return "| " + " | ".join(cells) + " |\n"

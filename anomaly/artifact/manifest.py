@@ -83,7 +83,9 @@ def verify(folder: Path, below: tuple[str, ...] = ("",)) -> None:
 
 
 def renew(folder: Path, names: tuple[str, ...]) -> None:
-    """Take the new digests of files that were written again on purpose."""
+    """Take the digests of files that were written anew on purpose, where the folder is a finished run."""
+    if not (folder / NAME).is_file():
+        return
     manifest = read_manifest(folder)
     manifest["files"] |= {name: _digest(folder / name) for name in names if (folder / name).is_file()}
     write_json(folder / NAME, manifest)

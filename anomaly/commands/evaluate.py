@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anomaly.artifact import manifest
 from anomaly.atomic import write_json
 from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
@@ -33,6 +34,7 @@ def command(settings: Settings) -> None:
     )
     out = Path(values["out"] or Path(values["scores"]).with_name("metrics.json"))
     write_json(out, metrics)
+    manifest.renew(out.parent, (out.name,))
     with Console(quiet=values["quiet"]) as console:
         show(console, metrics)
         console.say(f"figures in {out}")

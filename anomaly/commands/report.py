@@ -44,10 +44,9 @@ def command(settings: Settings) -> None:
     with Console(quiet=values["quiet"]) as console:
         console.progress("writing the report")
         report_run(run, metrics, out=out, threshold=chosen, scores=scores)
-        if out.parent.resolve() == run.path.resolve():
-            if values["labels"] is not None:
-                write_json(run.path / "metrics.json", metrics)
-            manifest.renew(run.path, ("report.html", "metrics.json"))
+        if values["labels"] is not None:
+            write_json(out.with_name("metrics.json"), metrics)
+        manifest.renew(out.parent, (out.name, "metrics.json"))
         console.say(f"report: {out}")
 
 

@@ -114,6 +114,11 @@ def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytes
     page = tmp_path / "page.html"
     assert dispatch(["report", f"run={run}", f"out={page}", "threshold=fpr", f"labels={shop.labels}"]) == 0
     assert "<html" in page.read_text() and page.read_text() != (run / "report.html").read_text()
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert dispatch(["evaluate", f"scores={copy / 'scores.parquet'}", f"labels={shop.labels}", "seed=1"]) == 0
+    assert json.loads((copy / "metrics.json").read_text()) != metrics
+    assert dispatch(["report", f"run={copy}", "threshold=fpr"]) == 0
+    verify(copy)
     events = ["evaluate", f"scores={run / 'event_scores.parquet'}", "level=event", f"out={tmp_path / 'e.json'}"]
     assert dispatch([*events, f"labels={shop.folder / 'event_labels.parquet'}"]) == 0
 
@@ -189,6 +194,17 @@ def test_python_refuses_wrong_keys_as_the_command_does(shop: Any, tmp_path: Path
     with pytest.raises(anomaly.ConfigError, match=r"did you mean model\.width"):
         anomaly.train(shop.frame(), run=tmp_path / "x", model={"widht": 3})
     assert not (tmp_path / "x").exists()
+
+
+def test_the_past_is_read_and_not_reported(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"who": [i % 30 for i in range(900)], "what": ["abc"[(i // 30) % 3] for i in range(900)]})
+    roles: dict[str, Any] = {"entity": "who", "sequence": None, "categorical": "what"}
+    run = anomaly.train(rows, run=tmp_path / "r", model="none", detector="counts", corruption="none", **roles)
+    alone, with_past = run.score(rows.tail(300)), run.score(rows.tail(300), history=rows.head(600))
+    assert alone["length"].to_list() == with_past["length"].to_list() == [10] * 30
+    read = run.score_events(rows.tail(300), history=rows.head(600))
+    assert read.prepared.store.context.tolist() == [20] * 30
+    assert read.tables.events.height == 300 and read.tables.events["position"].max() == 9
 
 
 def test_events_as_items(shop: Any, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ SMALLEST = 19
 """Sequences below which a p-value cannot reach 5%."""
 
 CONTRAST = "contrast"
-"""In the names of statistics that ask whether an item is odd for its owner; the others ask whether it is for the crowd."""
+"""In the names of statistics that ask whether an item is odd for its owner; the others ask it for the crowd."""
 ONE_LENGTH = 0.95
 """Share of sequences of one length from which on they are taken for windows."""
 

@@ -169,7 +169,8 @@ class EventDetector(Detector):
 
     def score_events(self, X: SequenceStore) -> NDArray[np.float64]:
         """Return (T,) evidence per event: the sum over its fields."""
-        return self.score_fields(X).sum(axis=1, dtype=np.float64)
+        evidence: NDArray[np.float64] = self.score_fields(X).sum(axis=1, dtype=np.float64)
+        return evidence
 
     def event_statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics of every event, for runs in which the event is the item."""

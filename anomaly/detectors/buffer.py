@@ -26,15 +26,15 @@ class ResidualBuffer:
     store : whose events are scored
     clock : (F,) bool, which of the F predicted fields tell the time of day or week
     width : of the embedding
-    closed : whether the model predicts ends
+    closed, timed : whether the model predicts ends, and gaps
     profiles : whether a population pass yields a contrast
     """
 
     def __init__(
-        self, store: SequenceStore, *, clock: NDArray[np.bool_], width: int, profiles: bool, closed: bool
+        self, store: SequenceStore, *, clock: NDArray[np.bool_], width: int, profiles: bool, closed: bool, timed: bool
     ) -> None:
         T, F, N = store.n_events, len(clock), len(store)
-        self.closed = closed
+        self.closed, self.timed = closed, timed
         self.origin = int(store.offsets[0])
         self.offsets, self.clock = store.offsets, clock
         self.surprisal_TF, self.expected_TF, self.tail_TF = (np.empty((T, F), np.float32) for _ in range(3))
@@ -71,10 +71,11 @@ class ResidualBuffer:
             gap_pit_T=self.gap_pit_T,
             end_N=self.end_N,
             contrast_T=self.contrast_T,
-            embedding_ND=self.embedding_ND / np.maximum(self.weight_N, 1)[:, None],
+            embedding_ND=(self.embedding_ND / np.maximum(self.weight_N, 1)[:, None]).astype(np.float32),
             offsets=self.offsets,
             clock=self.clock,
             closed=self.closed,
+            timed=self.timed,
         )
 
 

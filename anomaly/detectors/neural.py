@@ -5,21 +5,18 @@ Shapes: T events, N sequences, F fields, D width.
 
 from __future__ import annotations
 
-import logging
 import tempfile
-import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-import polars
 import torch
 
 from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.buffer import ResidualBuffer
-from anomaly.models.checkpoint import SafetensorsCheckpointIO
 from anomaly.models.next_event import NextEventModel
+from anomaly.models.training import TrainingOutcome, TrainingPlan, train_model
 from anomaly.scores.statistics import EventResiduals, event_statistics, gap_evidence, sequence_statistics
 from anomaly.sequences.datamodule import SequenceDataModule, scoring_batches
 from anomaly.sequences.split import latest_per_entity
@@ -27,13 +24,11 @@ from anomaly.sequences.split import latest_per_entity
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pytorch_lightning as pl
     from numpy.typing import NDArray
 
+    from anomaly.models.training import Progress
     from anomaly.sequences.store import SequenceStore
 
-SMALLEST_GAIN = 0.005
-"""Nats per event that an epoch must win on the held-out sequences to count as progress."""
 EVENTS_AT_ONCE = 1 << 20
 """Events scored before their residuals are reduced: bounds the memory of a pass."""
 SCORING_TOKENS = 1 << 15
@@ -48,11 +43,10 @@ class NextEventDetector(EventDetector):
     cell : "gru" or "transformer"
     width, layers, heads, mixture, dropout, entity_dropout, trim, learning_rate, weight_decay
         See `anomaly.models.next_event.NextEventModel`.
-    max_epochs, patience : training ends when the held-out likelihood has not risen for `patience` epochs
-    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of 256 to 16,384
+    max_epochs, patience, precision, accelerator, devices, max_time
+        See `anomaly.models.training.TrainingPlan`.
+    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of 512 to 16,384
     longest : training cuts longer sequences into pieces; a transformer also scores in pieces, half of each as context
-    precision : "32-true", "bf16-mixed" or "auto"
-    accelerator, devices, max_time : of the Lightning trainer; `max_time` is "DD:HH:MM:SS" or None
     random_state : seed
     """
 
@@ -71,10 +65,10 @@ class NextEventDetector(EventDetector):
         trim: float = 0.05,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
-        max_epochs: int = 40,
-        patience: int = 3,
+        max_epochs: int = 20,
+        patience: int = 2,
         batch_tokens: int | Literal["auto"] = "auto",
-        longest: int = 512,
+        longest: int = 128,
         precision: str = "auto",
         accelerator: str = "auto",
         devices: int = 1,
@@ -108,6 +102,7 @@ class NextEventDetector(EventDetector):
         *,
         held_out: SequenceStore | None = None,
         workspace: Path | None = None,
+        progress: Progress = lambda *_: None,
     ) -> Self:
         """Train on `X`; labels are not used.
 
@@ -115,21 +110,24 @@ class NextEventDetector(EventDetector):
         ----------
         held_out : whose likelihood stops the training; None takes the latest tenth of each entity from `X`
         workspace : folder of checkpoints and logs; a training that was killed goes on from what it holds
+        progress : called with what is done, steps done and steps in all
         """
         if held_out is None:
             train, latest = latest_per_entity(X, 0.1, random_state=self.random_state)
             X, held_out = X.take(train), X.take(latest)
-        with _own_randomness(self.random_state), _quiet(), _folder(workspace) as folder:
-            self.model_ = NextEventModel.for_store(X, **self._model_options())
-            self._train(X, held_out, folder)
-        self.model_.eval()
-        self.fields_ = self.model_.predicted(X.field_names) + (("gap",) if self.model_.gap_head is not None else ())
-        return self._set_scores(held_out)
+        with _folder(workspace) as folder:
+            self.model_, outcome = self._train(X, held_out, folder, progress)
+        self.curve_ = outcome.curve
+        self.stopped_by_time_ = outcome.stopped_by_time
+        self.fields_ = self.model_.predicted(X.field_names)
+        if self.model_.gap_head is not None:
+            self.fields_ += ("gap",)
+        return self._set_scores(X)
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, evidence per event and field, and embeddings, from one pass."""
-        blocks = [self._analyse_block(block) for block in _blocks(X)]
-        return Analysis.concat(blocks)
+        self._check_fitted()
+        return Analysis.concat([self._analyse_block(block) for block in _blocks(X)])
 
     def statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics bank of every sequence."""
@@ -156,66 +154,32 @@ class NextEventDetector(EventDetector):
 
     def embed(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (N, D), the mean state of each sequence."""
-        return self.analyse(X).embedding_ND
+        embedding_ND = self.analyse(X).embedding_ND
+        assert embedding_ND is not None
+        return embedding_ND
 
     def _model_options(self) -> dict[str, Any]:
-        names = ("cell", "width", "layers", "heads", "mixture", "dropout", "entity_dropout", "trim")
-        names += ("learning_rate", "weight_decay", "random_state")
-        return {name: getattr(self, name) for name in names}
+        shape = ("cell", "width", "layers", "heads", "mixture")
+        training = ("dropout", "entity_dropout", "trim", "learning_rate", "weight_decay", "random_state")
+        return {name: getattr(self, name) for name in shape + training}
 
-    def _train(self, X: SequenceStore, held_out: SequenceStore, folder: Path) -> None:
+    def _train(
+        self, X: SequenceStore, held_out: SequenceStore, folder: Path, progress: Progress
+    ) -> tuple[NextEventModel, TrainingOutcome]:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.random_state)
+            model = NextEventModel.for_store(X, **self._model_options())
         data = SequenceDataModule(
             train=X, held_out=held_out, tokens=self._tokens(X), longest=self.longest, seed=self.random_state
         )
-        from pytorch_lightning.callbacks import Timer
-
-        trainer, best = self._trainer(folder)
-        last = folder / "last.ckpt"
-        trainer.fit(self.model_, datamodule=data, ckpt_path=str(last) if last.exists() else None)
-        self.stopped_by_time_ = any(isinstance(c, Timer) and c.time_remaining() <= 0 for c in trainer.callbacks)  # type: ignore[attr-defined, operator]
-        self.curve_ = _curve(folder)
-        if best.best_model_path:
-            checkpoint = trainer.strategy.checkpoint_io.load_checkpoint(best.best_model_path)
-            self.model_.load_state_dict(checkpoint["state_dict"])
-        self.model_.to("cpu" if not torch.cuda.is_available() else "cuda")
-
-    def _trainer(self, folder: Path) -> tuple[pl.Trainer, Any]:
-        import pytorch_lightning as pl
-        from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
-        from pytorch_lightning.loggers import CSVLogger
-
-        best = ModelCheckpoint(
-            dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
-        )
-        stop = EarlyStopping("held_out_loss", patience=self.patience, min_delta=SMALLEST_GAIN)
-        trainer = pl.Trainer(
-            accelerator=self.accelerator,
-            devices=self.devices,
-            precision=self._precision(),
-            max_epochs=self.max_epochs,
-            max_time=self.max_time,
-            gradient_clip_val=1.0,
-            callbacks=[best, stop],
-            logger=CSVLogger(str(folder), name="", version="logs"),
-            plugins=[SafetensorsCheckpointIO()],
-            enable_model_summary=False,
-            enable_progress_bar=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=10,
-        )
-        return trainer, best
-
-    def _precision(self) -> Any:
-        if self.precision != "auto":
-            return self.precision
-        # On a CPU bf16 gains nothing at width 64 and little at 128 (evidence: AMX pays from width 256 on).
-        on_gpu = torch.cuda.is_available() and self.accelerator != "cpu"
-        return "bf16-mixed" if on_gpu else "32-true"
+        names = ("max_epochs", "patience", "max_time", "precision", "accelerator", "devices", "random_state")
+        plan = TrainingPlan(**{name: getattr(self, name) for name in names})
+        return model, train_model(model, data, plan, folder, progress)
 
     def _tokens(self, X: SequenceStore) -> int:
         if self.batch_tokens != "auto":
             return self.batch_tokens
-        return int(np.clip(X.n_events // 60, 256, 16_384))
+        return int(np.clip(X.n_events // 60, 512, 16_384))
 
     def _analyse_block(self, X: SequenceStore) -> Analysis:
         residuals = self._pass(X)
@@ -232,12 +196,12 @@ class NextEventDetector(EventDetector):
     @torch.inference_mode()
     def _pass(self, X: SequenceStore) -> EventResiduals:
         """Run the model over every event once, and once more with entities unknown where there are profiles."""
-        self._check_fitted()
         model = self.model_.eval()
         kinds = {field.name: field.kind for field in X.fields}
         clock = np.array([kinds.get(name) == "clock" for name in model.predicted(X.field_names)])
         closed, profiles = model.end_head is not None, model.profile is not None
-        buffer = ResidualBuffer(X, clock=clock, width=self.width, profiles=profiles, closed=closed)
+        timed = model.gap_head is not None
+        buffer = ResidualBuffer(X, clock=clock, width=self.width, profiles=profiles, closed=closed, timed=timed)
         windows = (self.longest, self.longest // 2) if self.cell == "transformer" else (None, 0)
         for batch, pieces in scoring_batches(X, SCORING_TOKENS, *windows):
             moved = batch.to(model.device)
@@ -257,14 +221,6 @@ def _blocks(X: SequenceStore) -> Iterator[SequenceStore]:
 
 
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
-    """Give the block a seeded torch generator and put the caller's back."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
 def _folder(workspace: Path | None) -> Iterator[Path]:
     if workspace is not None:
         workspace.mkdir(parents=True, exist_ok=True)
@@ -272,28 +228,3 @@ def _folder(workspace: Path | None) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning's advice: worker counts and log intervals do not concern whoever runs this."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
-    levels = [log.level for log in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for log in loggers:
-            log.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for log, level in zip(loggers, levels, strict=True):
-                log.setLevel(level)
-
-
-def _curve(folder: Path) -> list[dict[str, float]]:
-    """Read the loss of every epoch from the trainer's log."""
-    path = folder / "logs" / "metrics.csv"
-    if not path.exists():
-        return []
-    rows = polars.read_csv(path).group_by("epoch").agg(polars.all().drop_nulls().last()).sort("epoch")
-    return rows.select("epoch", "train_loss", "held_out_loss").to_dicts()

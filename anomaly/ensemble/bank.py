@@ -67,7 +67,7 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
         *,
         held_out: SequenceStore,
         workspace: Path | None = None,
-        progress: Callable[[str], None] = lambda _: None,
+        progress: Callable[..., None] = lambda *_: None,
     ) -> Self:
         """Fit the members in turn, those that score events first."""
         self.event_members_: dict[str, EventDetector] = {}
@@ -75,7 +75,8 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
         for name, member in self.members.items():
             if isinstance(member, EventDetector):
                 progress(f"fitting {name}")
-                self.event_members_[name] = _fit_event_member(clone(member), X, held_out, workspace, name)
+                folder = None if workspace is None else workspace / name
+                self.event_members_[name] = _fit_event_member(clone(member), X, held_out, folder, progress)
         if not self.event_members_:
             raise ConfigError("no member scores events; add detector ngram or next_event")
         tables = {n: m for n, m in self.members.items() if not isinstance(m, EventDetector)}
@@ -98,7 +99,7 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
         """Names of the columns of `fields_TF`."""
         return next(iter(self.event_members_.values())).field_names
 
-    def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[[str], None]) -> None:
+    def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[..., None]) -> None:
         progress("computing features")
         self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(X)
         features = self._features(X, next(iter(self.event_members_.values())).analyse(X))
@@ -107,7 +108,7 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
             self.table_members_[name] = clone(member).fit(features)
 
     def _features(self, X: SequenceStore, lead: Analysis) -> FeatureMatrix:
-        aggregates = self.aggregates_.transform(X)
+        aggregates: FeatureMatrix = self.aggregates_.transform(X)
         if lead.embedding_ND is None:
             return aggregates
         return join(aggregates, embedding_matrix(lead.embedding_ND))
@@ -117,11 +118,15 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
 
 
 def _fit_event_member(
-    member: EventDetector, X: SequenceStore, held_out: SequenceStore, workspace: Path | None, name: str
+    member: EventDetector,
+    X: SequenceStore,
+    held_out: SequenceStore,
+    workspace: Path | None,
+    progress: Callable[..., None],
 ) -> EventDetector:
     options: dict[str, Any] = {}
     if getattr(member, "trains_with_held_out", False):
-        options = {"held_out": held_out, "workspace": None if workspace is None else workspace / name}
+        options = {"held_out": held_out, "workspace": workspace, "progress": progress}
     member.fit(X, **options)
     return member
 

@@ -96,7 +96,8 @@ class CorruptionMixture(ScoreCombiner):
         for question in np.unique(questions):
             same = questions == question
             overlap_m[same] /= max(overlap_m[same].max(), 1e-12)
-        return np.maximum(overlap_m, self.least_trust)
+        trust: Floats = np.maximum(overlap_m, self.least_trust)
+        return trust
 
 
 class FisherCombiner(ScoreCombiner):

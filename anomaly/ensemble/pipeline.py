@@ -121,15 +121,16 @@ class CalibratedEnsemble(Detector):
         y: NDArray[np.int64] | None = None,
         *,
         workspace: Path | None = None,
-        progress: Callable[[str], None] = lambda _: None,
+        progress: Callable[..., None] | None = None,
     ) -> Self:
         """Fit, calibrate and combine; labels are not used.
 
         Parameters
         ----------
         workspace : folder of checkpoints; a fit that was killed goes on from what it holds
-        progress : called with what begins now
+        progress : called with what begins now, and where steps are counted with those done and those in all
         """
+        progress = progress or (lambda *_: None)
         if len(X) < SMALLEST:
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
@@ -248,7 +249,8 @@ class CalibratedEnsemble(Detector):
             items, lengths = items[corrupted.touched], lengths[corrupted.touched]
         if not len(items):
             return None
-        return self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths)
+        p: Floats = self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths)
+        return p
 
     def _calibrate_evidence(self, held_out: SequenceStore, reading: BankReading) -> None:
         items, lengths = self._items(held_out)
@@ -264,13 +266,15 @@ class CalibratedEnsemble(Detector):
         del self.damaged_
 
     def _p_of_evidence(self, evidence: Floats, lengths: NDArray[np.int64]) -> Floats:
-        return self.evidence_calibrator_.p_values(_column(evidence), lengths)[:, 0]
+        p: Floats = self.evidence_calibrator_.p_values(_column(evidence), lengths)[:, 0]
+        return p
 
     def _events(self, X: SequenceStore, reading: BankReading) -> tuple[Statistics, NDArray[np.int64]]:
         return _column(reading.fields_TF.sum(axis=1, dtype=np.float64)), X.position() + 1
 
     def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
-        return self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
+        p: Floats = self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
+        return p
 
 
 def lengths_vary(lengths: NDArray[np.int64]) -> bool:

@@ -163,8 +163,8 @@ class NextEventModel(pl.LightningModule):
         loss_T = self.losses(batch)
         loss_N = sum_by_sequence(loss_T, batch.cu_seqlens)
         mean_N = loss_N.detach() / batch.lengths_N.clamp(min=1)
-        self.loss_S[batch.index_N] = mean_N  # type: ignore[index, operator]
-        kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)  # type: ignore[index]
+        self.loss_S[batch.index_N] = mean_N  # type: ignore[operator]
+        kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
         loss = (kept_N * loss_N).sum() / (kept_N * batch.lengths_N).sum().clamp(min=1)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(loss_T))
         return loss

@@ -64,10 +64,10 @@ class ConditionalHeads(nn.Module):
 
     def _score_field(self, f: int, context_TD: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         output = self.outputs[f]
-        rows = max(LOGITS_AT_ONCE // output.out_features, 256)  # type: ignore[operator]
+        rows = max(LOGITS_AT_ONCE // int(output.out_features), 256)  # type: ignore[arg-type]
         chunks = [
             _score_logits(output(context).float(), codes)
-            for context, codes in zip(context_TD.split(rows), codes_T.split(rows), strict=True)
+            for context, codes in zip(torch.split(context_TD, rows), torch.split(codes_T, rows), strict=True)
         ]
         surprisal, entropy, tail = (torch.cat(column) for column in zip(*chunks, strict=True))
         return surprisal, entropy, tail

@@ -44,6 +44,7 @@ class EventResiduals:
     offsets : (N + 1,) int64
     clock : (F,) bool, columns that tell the hour or the day; kept out of the sums over fields, which they would dilute
     closed : whether the end of a sequence, and so its length, means something
+    timed : whether gaps were modelled
     """
 
     surprisal_TF: Floats
@@ -57,6 +58,7 @@ class EventResiduals:
     offsets: NDArray[np.int64]
     clock: NDArray[np.bool_]
     closed: bool = True
+    timed: bool = True
 
 
 class Ragged:
@@ -82,7 +84,8 @@ class Ragged:
 
     def mean(self, x: Floats) -> NDArray[np.float64]:
         """Return (N,) means."""
-        return self.sum(x) / np.maximum(self.lengths, 1)
+        mean: NDArray[np.float64] = self.sum(x) / np.maximum(self.lengths, 1)
+        return mean
 
     def largest(self, x: Floats) -> NDArray[np.float64]:
         """Return (N, ...) maxima."""
@@ -93,7 +96,8 @@ class Ragged:
         order = np.lexsort((-x, self.owner))
         rank = np.arange(len(x)) - np.repeat(self.offsets[:-1], self.lengths)
         chosen = np.where(rank < k, x[order], 0.0)
-        return self.sum(chosen) / np.clip(self.lengths, 1, k)
+        mean: NDArray[np.float64] = self.sum(chosen) / np.clip(self.lengths, 1, k)
+        return mean
 
     def scan(self, x: Floats) -> NDArray[np.float64]:
         """Return (N,) the largest sum over a run of consecutive events (Page 1954, CUSUM)."""
@@ -143,7 +147,8 @@ def event_statistics(residuals: EventResiduals, fields: Sequence[str]) -> Statis
 def gap_evidence(residuals: EventResiduals) -> NDArray[np.float32]:
     """Return (T,) minus the log of the gap's two-sided tail probability; 0 where there is no gap."""
     u = np.nan_to_num(residuals.gap_pit_T, nan=0.5)
-    return -np.log(np.clip(2 * np.minimum(u, 1 - u), 1e-7, 1.0)).astype(np.float32)
+    evidence: NDArray[np.float32] = -np.log(np.clip(2 * np.minimum(u, 1 - u), 1e-7, 1.0)).astype(np.float32)
+    return evidence
 
 
 def as_statistics(columns: dict[str, NDArray[np.float64]]) -> Statistics:
@@ -196,9 +201,9 @@ def _clock_statistics(residuals: EventResiduals, ragged: Ragged) -> dict[str, ND
 
 
 def _time_statistics(residuals: EventResiduals, ragged: Ragged) -> dict[str, NDArray[np.float64]]:
-    known_T = ~np.isnan(residuals.gap_pit_T)
-    if not known_T.any():
+    if not residuals.timed:
         return {}
+    known_T = ~np.isnan(residuals.gap_pit_T)
     timed = ragged.subset(known_T)
     u = np.clip(np.asarray(residuals.gap_pit_T[known_T], np.float64), 1e-7, 1 - 1e-7)
     return {

@@ -27,7 +27,7 @@ class _Batches(Dataset[SequenceBatch]):
     def __len__(self) -> int:
         return len(self.pieces)
 
-    def __getitem__(self, chosen: list[int]) -> SequenceBatch:  # type: ignore[override]
+    def __getitem__(self, chosen: list[int]) -> SequenceBatch:
         return collate(self.store, self.pieces, np.asarray(chosen))
 
 

@@ -40,7 +40,7 @@ def token_batches(
         batches.append(order[start:stop])
         start = stop
     if rng is not None:
-        rng.shuffle(batches)  # type: ignore[arg-type]
+        rng.shuffle(batches)
     return batches
 
 

@@ -1,0 +1,181 @@
+"""A Lightning training of a sequence model: early stopping, checkpoints without pickle, logs, resume.
+
+In: a model, its data, a folder. Out: the model with its best weights, and how the training went.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from anomaly.atomic import write_json
+from anomaly.models.checkpoint import SafetensorsCheckpointIO
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from anomaly.sequences.datamodule import SequenceDataModule
+
+    Progress = Callable[[str, int, int], None]
+
+SMALLEST_GAIN = 0.01
+"""Nats per event that an epoch must win on the held-out sequences to count as progress."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How long, where and how exactly to train.
+
+    Attributes
+    ----------
+    max_epochs, patience : training ends when the held-out loss has not fallen for `patience` epochs
+    max_time : "DD:HH:MM:SS" after which it ends in any case, or None
+    precision : "32-true", "bf16-mixed" or "auto"
+    accelerator, devices : of the Lightning trainer
+    random_state : seed of weights, dropout and order
+    """
+
+    max_epochs: int
+    patience: int
+    max_time: str | None
+    precision: str
+    accelerator: str
+    devices: int
+    random_state: int
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """How a training went.
+
+    Attributes
+    ----------
+    curve : training and held-out loss of every epoch
+    stopped_by_time : whether `max_time` ended it
+    best : file of the best weights
+    """
+
+    curve: list[dict[str, float]]
+    stopped_by_time: bool
+    best: str
+
+
+def train_model(
+    model: pl.LightningModule,
+    data: SequenceDataModule,
+    plan: TrainingPlan,
+    folder: Path,
+    progress: Progress = lambda *_: None,
+) -> TrainingOutcome:
+    """Train `model` in place; a folder of a training that was killed is gone on from, a finished one is only read."""
+    finished, last = folder / "finished.json", folder / "last.ckpt"
+    if finished.exists():
+        outcome = TrainingOutcome(**json.loads(finished.read_text()))
+    else:
+        trainer = _trainer(plan, folder, progress)
+        with _own_randomness(plan.random_state), _quiet():
+            trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+        outcome = _outcome(trainer, folder)
+        write_json(finished, asdict(outcome))
+    weights = SafetensorsCheckpointIO().load_checkpoint(folder / outcome.best)["state_dict"]
+    model.load_state_dict(weights)
+    model.eval()
+    return outcome
+
+
+def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer:
+    best = ModelCheckpoint(
+        dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
+    )
+    stop = EarlyStopping("held_out_loss", patience=plan.patience, min_delta=SMALLEST_GAIN)
+    loggers: list[Any] = [CSVLogger(str(folder), name="", version="logs")]
+    if find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(str(folder), name="", version="tensorboard"))
+    return pl.Trainer(
+        accelerator=plan.accelerator,
+        devices=plan.devices,
+        precision=_precision(plan),
+        max_epochs=plan.max_epochs,
+        max_time=plan.max_time,
+        gradient_clip_val=1.0,
+        callbacks=[best, stop, _Report(progress)],
+        logger=loggers,
+        plugins=[SafetensorsCheckpointIO()],
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+    )
+
+
+def _precision(plan: TrainingPlan) -> Any:
+    """Choose by what was measured: bf16 pays on a GPU; on a CPU not at the default width of 128."""
+    if plan.precision != "auto":
+        return plan.precision
+    return "bf16-mixed" if torch.cuda.is_available() and plan.accelerator != "cpu" else "32-true"
+
+
+def _outcome(trainer: pl.Trainer, folder: Path) -> TrainingOutcome:
+    timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+    remaining = [timer.time_remaining() for timer in timers]
+    late = any(left is not None and left <= 0 for left in remaining)
+    best = folder / "best.ckpt"
+    return TrainingOutcome(_curve(folder), late, "best.ckpt" if best.exists() else "last.ckpt")
+
+
+def _curve(folder: Path) -> list[dict[str, float]]:
+    """Read the losses of every epoch; epochs before a kill stand in the log's earlier part."""
+    path = folder / "logs" / "metrics.csv"
+    if not path.exists():
+        return []
+    rows = polars.read_csv(path).group_by("epoch").agg(polars.all().drop_nulls().last()).sort("epoch")
+    return rows.select("epoch", "train_loss", "held_out_loss").to_dicts()
+
+
+class _Report(Callback):
+    """Tells the caller how many steps of how many are done."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Report the step."""
+        steps = trainer.estimated_stepping_batches
+        self.progress("training", trainer.global_step, int(steps) if np.isfinite(steps) else 0)
+
+
+@contextmanager
+def _own_randomness(seed: int) -> Iterator[None]:
+    """Give the block a seeded torch generator and put the caller's back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning's advice: worker counts and log intervals do not concern whoever runs this."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [log.level for log in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for log in loggers:
+            log.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for log, level in zip(loggers, levels, strict=True):
+                log.setLevel(level)

@@ -45,7 +45,7 @@ class NextEventDetector(EventDetector):
         See `anomaly.models.next_event.NextEventModel`.
     max_epochs, patience, precision, accelerator, devices, max_time
         See `anomaly.models.training.TrainingPlan`.
-    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of 512 to 16,384
+    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of 256 to 16,384
     longest : training cuts longer sequences into pieces; a transformer also scores in pieces, half of each as context
     random_state : seed
     """
@@ -65,7 +65,7 @@ class NextEventDetector(EventDetector):
         trim: float = 0.05,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
-        max_epochs: int = 20,
+        max_epochs: int = 30,
         patience: int = 2,
         batch_tokens: int | Literal["auto"] = "auto",
         longest: int = 128,
@@ -179,7 +179,7 @@ class NextEventDetector(EventDetector):
     def _tokens(self, X: SequenceStore) -> int:
         if self.batch_tokens != "auto":
             return self.batch_tokens
-        return int(np.clip(X.n_events // 60, 512, 16_384))
+        return int(np.clip(X.n_events // 60, 256, 16_384))
 
     def _analyse_block(self, X: SequenceStore) -> Analysis:
         residuals = self._pass(X)
@@ -196,7 +196,8 @@ class NextEventDetector(EventDetector):
     @torch.inference_mode()
     def _pass(self, X: SequenceStore) -> EventResiduals:
         """Run the model over every event once, and once more with entities unknown where there are profiles."""
-        model = self.model_.eval()
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        model = self.model_.to("cuda" if on_gpu else "cpu").eval()
         kinds = {field.name: field.kind for field in X.fields}
         clock = np.array([kinds.get(name) == "clock" for name in model.predicted(X.field_names)])
         closed, profiles = model.end_head is not None, model.profile is not None

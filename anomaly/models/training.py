@@ -85,9 +85,12 @@ def train_model(
     if finished.exists():
         outcome = TrainingOutcome(**json.loads(finished.read_text()))
     else:
-        trainer = _trainer(plan, folder, progress)
         with _own_randomness(plan.random_state), _quiet():
+            trainer = _trainer(plan, folder, progress)
             trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+            if not (folder / "best.ckpt").exists():
+                # Time ran out before the first epoch was judged.
+                trainer.save_checkpoint(last)
         outcome = _outcome(trainer, folder)
         write_json(finished, asdict(outcome))
     weights = SafetensorsCheckpointIO().load_checkpoint(folder / outcome.best)["state_dict"]

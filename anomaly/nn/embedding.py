@@ -15,6 +15,9 @@ from anomaly.nn.dropout import Dropout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LARGEST = 1e6
+"""Of a scaled number: its square, which the norm takes, must not leave float32."""
+
 
 class FieldEmbedding(nn.Module):
     """One table for the codes of all fields; an event is the sum over its fields."""
@@ -63,6 +66,7 @@ class EventEmbedding(nn.Module):
         return self.dropout(self.norm(x_TD))  # type: ignore[no-any-return]
 
     def _numbers(self, values_TG: Tensor, log_gap_T: Tensor) -> Tensor:
+        values_TG = values_TG.clamp(-LARGEST, LARGEST)
         if not self.has_time:
             return values_TG
         known_T = ~log_gap_T.isnan()

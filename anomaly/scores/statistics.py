@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 TOP = 5
 BOTH = frozenset({"excess", "gap_mean", "spacings", "lag_one", "length", "too_regular"})
 """Statistics of which a small value is as odd as a large one."""
+SMALLEST_TAIL = 1e-12
+"""Probability below which no tail is told apart, as in `anomaly.nn.heads`."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ def event_statistics(residuals: EventResiduals, fields: Sequence[str]) -> Statis
     surprisal_TF, marks = residuals.surprisal_TF, ~residuals.clock
     columns = {
         "surprisal": surprisal_TF[:, marks].sum(axis=1),
-        "improbable": -np.log(residuals.tail_TF[:, marks].min(axis=1)),
+        "improbable": -np.log(np.maximum(residuals.tail_TF[:, marks].min(axis=1), SMALLEST_TAIL)),
     }
     columns |= {f"field.{name}": column for name, column in zip(fields, surprisal_TF.T, strict=False)}
     if "gap" in fields:
@@ -188,7 +190,7 @@ def _field_statistics(
         "largest_field": largest_NF.max(axis=1),
         "fields_largest": largest_NF.sum(axis=1),
         "top": ragged.top_mean(event_T, TOP),
-        "improbable": ragged.largest(-np.log(tail_TF.min(axis=1))),
+        "improbable": ragged.largest(-np.log(np.maximum(tail_TF.min(axis=1), SMALLEST_TAIL))),
         "excess": ragged.sum(excess_T) / np.sqrt(np.maximum(ragged.lengths, 1)),
     }
 

@@ -1,0 +1,127 @@
+"""Packed and padded are one computation, and no state knows what comes later."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from anomaly.nn.encoders import GRUEncoder, TransformerEncoder, pad
+
+WIDTH = 16
+CELLS = ["gru", "transformer"]
+ragged = st.lists(st.integers(1, 40), min_size=1, max_size=8)
+
+
+def encoder(cell: str, dropout: float = 0.0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made: nn.Module = (
+            GRUEncoder(width=WIDTH, layers=2, dropout=dropout)
+            if cell == "gru"
+            else TransformerEncoder(width=WIDTH, layers=2, heads=4, dropout=dropout)
+        )
+    return made.eval()
+
+
+def events(lengths: list[int], seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    x_TD = torch.randn(sum(lengths), WIDTH, generator=draw)
+    start_ND = torch.randn(len(lengths), WIDTH, generator=draw)
+    return x_TD, start_ND, torch.tensor([0, *lengths]).cumsum(0)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@settings(deadline=None, max_examples=15)
+@given(lengths=ragged, seed=st.integers(0, 99))
+def test_a_ragged_batch_is_its_sequences_one_by_one(cell: str, lengths: list[int], seed: int) -> None:
+    model, (x, start, cu) = encoder(cell), events(lengths, seed)
+    with torch.no_grad():
+        before, after = model(x, start, cu)
+        for n in range(len(lengths)):
+            own = slice(int(cu[n]), int(cu[n + 1]))
+            alone = model(x[own], start[n : n + 1], torch.tensor([0, lengths[n]]))
+            torch.testing.assert_close(before[own], alone[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(after[own], alone[1], atol=1e-5, rtol=1e-5)
+    assert before.shape == after.shape == x.shape
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@settings(deadline=None, max_examples=10)
+@given(lengths=st.lists(st.integers(2, 30), min_size=1, max_size=5), seed=st.integers(0, 99))
+def test_later_events_change_no_earlier_state(cell: str, lengths: list[int], seed: int) -> None:
+    model, (x, start, cu) = encoder(cell), events(lengths, seed)
+    from_T = cu[:-1] + torch.tensor([length // 2 for length in lengths])
+    place = torch.arange(len(x))
+    later = torch.zeros(len(x), dtype=torch.bool)
+    for n in range(len(lengths)):
+        later |= (place >= from_T[n]) & (place < cu[n + 1])
+    changed = torch.where(later[:, None], x * -3 + 1, x)
+    with torch.no_grad():
+        (before, after), (before2, after2) = model(x, start, cu), model(changed, start, cu)
+    torch.testing.assert_close(after[~later], after2[~later], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(before[from_T], before2[from_T], atol=1e-5, rtol=1e-5)
+    assert (after[later] - after2[later]).abs().amax(1).min() > 1e-4
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_state_before_an_event_is_that_after_its_predecessor(cell: str) -> None:
+    lengths = [5, 1, 9]
+    x, start, cu = events(lengths)
+    with torch.no_grad():
+        before, after = encoder(cell)(x, start, cu)
+    inner = torch.ones(len(x), dtype=torch.bool)
+    inner[cu[:-1]] = False
+    torch.testing.assert_close(before[inner], after[:-1][inner[1:]])
+    assert before[cu[:-1]].unique(dim=0).shape[0] == 3, "each sequence begins from its own start"
+
+
+@settings(deadline=None, max_examples=20)
+@given(lengths=st.lists(st.integers(0, 12), min_size=1, max_size=6).filter(any))
+def test_padding_lays_every_event_where_it_says(lengths: list[int]) -> None:
+    x, _, cu = events(lengths)
+    padded, place = pad(x, cu)
+    assert padded.shape == (len(lengths), max(lengths), WIDTH)
+    torch.testing.assert_close(padded.reshape(-1, WIDTH)[place], x)
+    for n, length in enumerate(lengths):
+        torch.testing.assert_close(padded[n, :length], x[cu[n] : cu[n + 1]])
+        assert (padded[n, length:] == 0).all()
+
+
+def test_attention_is_the_plain_formula() -> None:
+    model = encoder("transformer")
+    assert isinstance(model, TransformerEncoder)
+    block, rotate = model.blocks[0], model._rotation(7)
+    x = torch.randn(1, 7, WIDTH, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        q, k, v = block.qkv(block.norm1(x)).view(7, 3, 4, 4).permute(1, 2, 0, 3)
+        scores = rotate(q[None])[0] @ rotate(k[None])[0].transpose(1, 2) / math.sqrt(4)
+        seen = torch.ones(7, 7, dtype=torch.bool).tril()
+        mixed = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ v
+        expected = x + block.out(mixed.permute(1, 0, 2).reshape(1, 7, WIDTH))
+        expected = expected + block.mlp(block.norm2(expected))
+        torch.testing.assert_close(block(x, rotate), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_rotary_positions_know_distances_only() -> None:
+    model = encoder("transformer")
+    assert isinstance(model, TransformerEncoder)
+    q, k = torch.randn(2, 4, generator=torch.Generator().manual_seed(2))
+    rotate = model._rotation(30)
+    rotated_q, rotated_k = (rotate(a.expand(1, 1, 30, 4))[0, 0] for a in (q, k))
+    products = rotated_q @ rotated_k.T
+    for distance in (0, 1, 5):
+        along = products.diagonal(distance)
+        torch.testing.assert_close(along, along[:1].expand_as(along), atol=1e-4, rtol=1e-4)
+    assert (products.diagonal(1)[0] - products.diagonal(5)[0]).abs() > 1e-4
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_evaluation_draws_no_dropout(cell: str) -> None:
+    model, batch = encoder(cell, dropout=0.5), events([6, 3])
+    with torch.no_grad():
+        torch.testing.assert_close(model(*batch)[1], model(*batch)[1], atol=0, rtol=0)

@@ -1,0 +1,267 @@
+"""Corruptions damage what they say they damage, and leave a store a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly.sequences import corrupt
+from anomaly.sequences.corrupt import Corrupted, Corruption
+from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
+
+KINDS: dict[str, Callable[[], Corruption]] = {
+    "insert": corrupt.Insert,
+    "skip": corrupt.Skip,
+    "repeat": corrupt.Repeat,
+    "shuffle": corrupt.Shuffle,
+    "move": corrupt.Move,
+    "truncate": corrupt.Truncate,
+    "splice": corrupt.Splice,
+    "random_events": corrupt.RandomEvents,
+    "scramble": corrupt.Scramble,
+    "hand_over": corrupt.HandOver,
+    "clockwork": lambda: corrupt.Pace(how="clockwork"),
+    "burst": lambda: corrupt.Pace(how="burst"),
+    "silence": lambda: corrupt.Pace(how="silence"),
+}
+LENGTH_KEPT = {"shuffle", "move", "random_events", "scramble", "hand_over", "clockwork", "burst", "silence"}
+ORDER_ONLY = {"shuffle", "move"}
+
+
+def store_of(
+    lengths: list[int] | np.ndarray[Any, Any], seed: int = 0, *, closed: bool = True, timed: bool = True
+) -> SequenceStore:
+    """Return sequences whose first field names each event of the store uniquely."""
+    rng = np.random.default_rng(seed)
+    t, n = int(np.sum(lengths)), len(lengths)
+    codes = np.stack([FIRST_VALUE + np.arange(t), FIRST_VALUE + rng.integers(0, 5, t)], 1)
+    delta = rng.exponential(30.0, t).astype(np.float32) + np.float32(0.5)
+    starts = np.cumsum(lengths) - lengths
+    delta[starts[np.asarray(lengths) > 0]] = 0.0
+    fields = (Field("place", "categorical", FIRST_VALUE + t), Field("value0", "numeric", FIRST_VALUE + 5))
+    made = SequenceStore.from_codes(
+        codes,
+        lengths,
+        fields=fields,
+        delta=delta if timed else None,
+        values=codes[:, 1:].astype(np.float32),
+        entity=1 + np.arange(n, dtype=np.int32) % 4,
+        closed=closed,
+    )
+    ids = pl.Series("sequence", [f"s{k}" for k in range(n)])
+    return replace(made, sequence_ids=ids, n_entities=5)
+
+
+@pytest.fixture(params=list(KINDS))
+def kind(request: Any) -> str:
+    return str(request.param)
+
+
+def damage(kind: str, store: SequenceStore, seed: int = 0) -> Corrupted:
+    return KINDS[kind]().corrupt(store, np.random.default_rng(seed))
+
+
+def places(store: SequenceStore) -> np.ndarray[Any, Any]:
+    return store.codes[:, 0] - FIRST_VALUE
+
+
+def by_id(found: Corrupted) -> dict[str, slice]:
+    bounds = zip(found.store.offsets, found.store.offsets[1:], strict=False)
+    return dict(zip(found.store.sequence_ids, (slice(a, b) for a, b in bounds), strict=True))
+
+
+def assert_is_a_store(found: Corrupted) -> None:
+    store = found.store
+    t, n = store.n_events, len(store)
+    assert store.offsets[0] == 0 and store.offsets[-1] == t and (store.lengths >= 0).all()
+    for name in ("codes", "values", "delta", "time", "row"):
+        assert len(getattr(store, name)) == t, name
+    for name in ("entity", "context", "sequence_ids", "entity_ids"):
+        assert len(getattr(store, name)) == n, name
+    assert found.touched.shape == (t,) and found.touched.dtype == bool
+    assert (store.codes < np.array(store.sizes)).all() and (store.codes >= 0).all()
+    assert store.codes.dtype == np.int32 and store.values.dtype == store.delta.dtype == np.float32
+    assert (store.context == 0).all()
+    assert np.isfinite(store.values).all()
+    if store.has_time:
+        assert np.isfinite(store.delta).all() and (store.delta >= 0).all()
+        assert (store.delta[store.offsets[:-1][store.lengths > 0]] == 0).all()
+    else:
+        assert np.isnan(store.delta).all()
+
+
+ragged = st.lists(st.integers(0, 25), min_size=2, max_size=10)
+
+
+@settings(deadline=None, max_examples=30)
+@given(lengths=ragged, seed=st.integers(0, 999), closed=st.booleans(), timed=st.booleans())
+def test_a_store_comes_out_whatever_goes_in(lengths: list[int], seed: int, closed: bool, timed: bool) -> None:
+    store = store_of(lengths, seed, closed=closed, timed=timed)
+    for name in KINDS:
+        if not KINDS[name]().applies(store):
+            continue
+        found = damage(name, store, seed)
+        assert_is_a_store(found)
+        assert set(found.store.sequence_ids) <= set(store.sequence_ids)
+        assert found.store.sequence_ids.n_unique() == len(found.store)
+        if not closed and len(found.store):
+            sizes = dict(zip(store.sequence_ids, store.lengths, strict=True))
+            assert all(
+                length <= sizes[key] for key, length in zip(found.store.sequence_ids, found.store.lengths, strict=True)
+            )
+
+
+def test_the_same_draws_make_the_same_damage(kind: str) -> None:
+    store = store_of(np.random.default_rng(1).integers(4, 20, 30))
+    first, second, other = damage(kind, store, 3), damage(kind, store, 3), damage(kind, store, 4)
+    np.testing.assert_array_equal(first.store.keys(), second.store.keys())
+    np.testing.assert_array_equal(first.touched, second.touched)
+    assert first.store.lengths.sum() != other.store.lengths.sum() or (first.store.keys() != other.store.keys()).any()
+
+
+def test_the_input_is_left_alone(kind: str) -> None:
+    store = store_of([5, 9, 4, 7, 12, 3])
+    before = [np.array(getattr(store, name)) for name in ("codes", "values", "delta", "time", "entity", "offsets")]
+    damage(kind, store)
+    after = [getattr(store, name) for name in ("codes", "values", "delta", "time", "entity", "offsets")]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_every_sequence_is_damaged_and_marked(kind: str) -> None:
+    store = store_of(np.random.default_rng(2).integers(5, 30, 60))
+    found = damage(kind, store)
+    assert list(found.store.sequence_ids) == list(store.sequence_ids)
+    marked = np.add.reduceat(found.touched.astype(int), found.store.offsets[:-1])
+    assert (marked > 0).all()
+    changed = found.store.keys() != store.keys()
+    # A permutation of three, or a draw of an event itself, may by chance change nothing.
+    assert changed.mean() > (0.75 if kind in {"shuffle", "scramble", "random_events"} else 0.95)
+    kept = kind in LENGTH_KEPT
+    assert (found.store.lengths == store.lengths).all() == kept
+    others = kind == "hand_over"
+    assert (found.store.entity != store.entity).all() == others
+    assert (found.store.entity == store.entity).all() != others
+    assert (found.store.entity > 0).all()
+
+
+def test_what_is_not_marked_is_untouched(kind: str) -> None:
+    store = store_of(np.random.default_rng(3).integers(5, 30, 40))
+    found = damage(kind, store, 1)
+    origin = store.sequence_of_event()
+    own = np.repeat(np.arange(len(store)), found.store.lengths)
+    clean = ~found.touched
+    np.testing.assert_array_equal(origin[places(found.store)[clean]], own[clean], "foreign events are marked")
+    if kind == "scramble":
+        np.testing.assert_array_equal(found.store.codes[clean], store.codes[clean])
+        np.testing.assert_array_equal(found.store.values[clean], store.values[clean])
+    if kind in {"clockwork", "burst", "silence"}:
+        np.testing.assert_array_equal(found.store.delta[clean], store.delta[clean])
+        np.testing.assert_array_equal(found.store.codes, store.codes)
+
+
+def test_events_that_are_only_moved_are_all_there() -> None:
+    store = store_of(np.random.default_rng(4).integers(5, 30, 40))
+    for name in ORDER_ONLY:
+        found = damage(name, store)
+        for n in range(len(store)):
+            here = slice(store.offsets[n], store.offsets[n + 1])
+            assert sorted(places(found.store)[here]) == list(range(store.offsets[n], store.offsets[n + 1])), name
+
+
+def test_what_each_kind_leaves_behind() -> None:
+    store = store_of(np.random.default_rng(5).integers(6, 30, 50))
+    origin = store.sequence_of_event()
+    for name in ("insert", "repeat", "skip", "truncate", "splice"):
+        found = damage(name, store)
+        own = found.store.sequence_of_event()
+        from_T = origin[places(found.store)]
+        for n in range(len(store)):
+            mine = own == n
+            seen = places(found.store)[mine]
+            whole = np.arange(store.offsets[n], store.offsets[n + 1])
+            marked = found.touched[mine]
+            if name == "insert":
+                np.testing.assert_array_equal(seen[~marked], whole)
+                assert (from_T[mine][marked] != n).all()
+            if name == "repeat":
+                np.testing.assert_array_equal(seen[~marked], whole)
+                assert set(seen[marked]) <= set(whole)
+            if name == "skip":
+                assert set(seen) < set(whole) and (np.diff(seen) > 0).all() and marked.sum() == 1
+                gap = np.flatnonzero(np.diff(seen, prepend=whole[0] - 1) > 1)
+                assert len(gap) == 0 or marked[gap[0]]
+            if name == "truncate":
+                np.testing.assert_array_equal(seen, whole[: len(seen)])
+                assert len(seen) < len(whole) and marked[-1] and marked.sum() == 1
+            if name == "splice":
+                cut = int(np.flatnonzero(marked)[0])
+                np.testing.assert_array_equal(seen[:cut], whole[:cut])
+                assert marked[cut:].all() and len(set(from_T[mine][cut:])) == 1 and from_T[mine][-1] != n
+
+
+@pytest.mark.parametrize("name", ["insert", "repeat"])
+def test_where_ends_are_open_no_length_gives_the_damage_away(name: str) -> None:
+    store = store_of(np.full(40, 12), closed=False)
+    found = damage(name, store)
+    np.testing.assert_array_equal(found.store.lengths, store.lengths)
+    assert (np.add.reduceat(found.touched.astype(int), found.store.offsets[:-1]) > 0).all()
+    assert not KINDS["truncate"]().applies(store)
+
+
+def test_paces_are_what_they_are_called() -> None:
+    store = store_of(np.full(30, 20))
+    marked = {how: damage(how, store) for how in ("clockwork", "burst", "silence")}
+    before = store.delta
+    burst, silence = marked["burst"], marked["silence"]
+    np.testing.assert_allclose(burst.store.delta[burst.touched], before[burst.touched] / 20, rtol=1e-5)
+    assert (silence.store.delta[silence.touched] > 15 * before[silence.touched]).all()
+    assert (np.add.reduceat(silence.touched.astype(int), store.offsets[:-1]) == 1).all()
+    clockwork = marked["clockwork"]
+    owner = store.sequence_of_event()
+    for n in range(30):
+        assert len(np.unique(clockwork.store.delta[clockwork.touched & (owner == n)])) == 1
+
+
+def test_an_event_from_a_start_gets_a_gap_where_it_lands() -> None:
+    store = store_of([6] * 40)
+    for name in ("move", "insert", "splice", "repeat", "random_events"):
+        found = damage(name, store).store
+        inner = np.ones(found.n_events, bool)
+        inner[found.offsets[:-1]] = False
+        assert (found.delta[inner] > 0).all(), name
+
+
+def test_kinds_apply_where_they_can_exist() -> None:
+    plain = store_of([5, 6])
+    assert all(make().applies(plain) for make in KINDS.values())
+    single = store_of([1] * 6)
+    assert not KINDS["insert"]().applies(single)
+    assert KINDS["scramble"]().applies(single)
+    timeless = store_of([5, 6], timed=False)
+    assert not any(KINDS[name]().applies(timeless) for name in ("clockwork", "burst", "silence"))
+    assert not KINDS["hand_over"]().applies(replace(plain, n_entities=2))
+    assert not KINDS["insert"]().applies(store_of([9]))
+    one_field = replace(plain, fields=plain.fields[:1], codes=plain.codes[:, :1])
+    assert not KINDS["scramble"]().applies(one_field)
+
+
+def test_entities_that_are_unknown_are_not_handed_over() -> None:
+    store = replace(store_of([5, 6, 7]), entity=np.array([0, 2, 0], np.int32))
+    found = damage("hand_over", store)
+    assert list(found.store.sequence_ids) == ["s1"]
+    assert found.store.entity[0] not in (0, 2)
+    assert len(damage("hand_over", replace(store, entity=np.zeros(3, np.int32))).store) == 0
+
+
+def test_numeric_values_follow_their_codes() -> None:
+    store = store_of(np.full(30, 10))
+    found = damage("scramble", store).store
+    np.testing.assert_array_equal(found.values[:, 0], found.codes[:, 1])

@@ -72,5 +72,10 @@ def _set_log_level(settings: Settings) -> None:
     level = settings.values["log_level"]
     if level not in _LEVELS:
         raise ConfigError(f"log_level={level}: expected one of {', '.join(_LEVELS)}")
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger("anomaly").setLevel(level.upper())
+    # The package's own logger alone: other libraries' advice is not the user's concern.
+    log = logging.getLogger("anomaly")
+    log.setLevel(level.upper())
+    if not log.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        log.addHandler(handler)

@@ -41,7 +41,7 @@ class NextEventDetector(EventDetector):
     Parameters
     ----------
     cell : "gru" or "transformer"
-    width, layers, heads, mixture, dropout, entity_dropout, trim, learning_rate, weight_decay
+    width, layers, heads, mixture, profile_width, dropout, entity_dropout, trim, learning_rate, weight_decay
         See `anomaly.models.next_event.NextEventModel`.
     max_epochs, patience, precision, accelerator, devices, max_time
         See `anomaly.models.training.TrainingPlan`.
@@ -60,6 +60,7 @@ class NextEventDetector(EventDetector):
         layers: int = 1,
         heads: int = 4,
         mixture: int = 8,
+        profile_width: int = 16,
         dropout: float = 0.3,
         entity_dropout: float = 0.3,
         trim: float = 0.05,
@@ -80,6 +81,7 @@ class NextEventDetector(EventDetector):
         self.layers = layers
         self.heads = heads
         self.mixture = mixture
+        self.profile_width = profile_width
         self.dropout = dropout
         self.entity_dropout = entity_dropout
         self.trim = trim
@@ -108,10 +110,12 @@ class NextEventDetector(EventDetector):
 
         Parameters
         ----------
-        held_out : whose likelihood stops the training; None takes the latest tenth of each entity from `X`
+        held_out : whose likelihood stops the training, and whose scores are kept as `decision_scores_`; None takes
+            the latest tenth of each entity from `X` and keeps the scores of all of `X`
         workspace : folder of checkpoints and logs; a training that was killed goes on from what it holds
         progress : called with what is done, steps done and steps in all
         """
+        scored = X if held_out is None else held_out
         if held_out is None:
             train, latest = latest_per_entity(X, 0.1, random_state=self.random_state)
             X, held_out = X.take(train), X.take(latest)
@@ -122,7 +126,7 @@ class NextEventDetector(EventDetector):
         self.fields_ = self.model_.predicted(X.field_names)
         if self.model_.gap_head is not None:
             self.fields_ += ("gap",)
-        return self._set_scores(X)
+        return self._set_scores(scored)
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, evidence per event and field, and embeddings, from one pass."""
@@ -159,7 +163,7 @@ class NextEventDetector(EventDetector):
         return embedding_ND
 
     def _model_options(self) -> dict[str, Any]:
-        shape = ("cell", "width", "layers", "heads", "mixture")
+        shape = ("cell", "width", "layers", "heads", "mixture", "profile_width")
         training = ("dropout", "entity_dropout", "trim", "learning_rate", "weight_decay", "random_state")
         return {name: getattr(self, name) for name in shape + training}
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from anomaly.base import Detector
     from anomaly.sequences.store import SequenceStore
 
+REFERENCE_SEQUENCES, REFERENCE_EVENTS = 20_000, 500_000
+"""What members on features learn from, at most."""
+
 Unit = Literal["sequence", "event"]
 
 
@@ -52,14 +55,21 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
     members : name to detector; the first that scores events leads, and its embedding joins the features
     aggregates : the features of those members that read features
     unit : what an item is; members that cannot score events take no part where it is the event
+    random_state : seed of the draw of the rows that the members on features learn from
     """
 
     def __init__(
-        self, *, members: Mapping[str, Detector], aggregates: SequenceAggregates | None = None, unit: Unit = "sequence"
+        self,
+        *,
+        members: Mapping[str, Detector],
+        aggregates: SequenceAggregates | None = None,
+        unit: Unit = "sequence",
+        random_state: int = 0,
     ) -> None:
         self.members = members
         self.aggregates = aggregates
         self.unit = unit
+        self.random_state = random_state
 
     def fit(
         self,
@@ -101,8 +111,9 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
 
     def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[..., None]) -> None:
         progress("computing features")
-        self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(X)
-        features = self._features(X, next(iter(self.event_members_.values())).analyse(X))
+        reference = X.take(_reference(X, np.random.default_rng(self.random_state)))
+        self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(reference)
+        features = self._features(reference, next(iter(self.event_members_.values())).analyse(reference))
         for name, member in tables.items():
             progress(f"fitting {name}")
             self.table_members_[name] = clone(member).fit(features)
@@ -129,6 +140,13 @@ def _fit_event_member(
         options = {"held_out": held_out, "workspace": workspace, "progress": progress}
     member.fit(X, **options)
     return member
+
+
+def _reference(X: SequenceStore, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the sequences that members on features learn from; more would cost passes and win nothing."""
+    order = rng.permutation(len(X))[:REFERENCE_SEQUENCES]
+    within = np.cumsum(X.lengths[order]) <= REFERENCE_EVENTS
+    return np.sort(order[: max(int(within.sum()), min(len(X), 100))])
 
 
 def _side_by_side(parts: dict[str, Statistics]) -> Statistics:

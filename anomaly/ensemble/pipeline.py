@@ -135,7 +135,9 @@ class CalibratedEnsemble(Detector):
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
         train, held_out = self._split(self._seen(X))
-        self.bank_ = MemberBank(members=self.members, aggregates=self.aggregates, unit=self.unit)
+        self.bank_ = MemberBank(
+            members=self.members, aggregates=self.aggregates, unit=self.unit, random_state=self.random_state
+        )
         self.bank_.fit(train, held_out=held_out, workspace=workspace, progress=progress)
         progress("calibrating")
         reading = self.bank_.read(held_out)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.nn.density import GapDensity
-from anomaly.nn.embedding import EventEmbedding
+from anomaly.nn.embedding import EventEmbedding, Profile
 from anomaly.nn.encoders import GRUEncoder, TransformerEncoder
 from anomaly.nn.heads import ConditionalHeads
 from anomaly.nn.residuals import Residuals
@@ -44,6 +44,7 @@ class NextEventModel(pl.LightningModule):
     closed : whether the end of a sequence means something
     cell : "gru" or "transformer"
     width, layers, heads, mixture : D, depth, attention heads, components of the gap density
+    profile_width : numbers that an entity is known by; few, so that a profile is a habit and not a memory
     dropout, entity_dropout : rates; the latter hides the entity's profile, so that one model holds both
         the entity's habits and the population's
     trim : share of the training sequences, those with the largest loss, that does not train (Shen & Sanghavi 2019)
@@ -65,6 +66,7 @@ class NextEventModel(pl.LightningModule):
         layers: int = 1,
         heads: int = 4,
         mixture: int = 8,
+        profile_width: int = 16,
         dropout: float = 0.1,
         entity_dropout: float = 0.3,
         trim: float = 0.02,
@@ -79,9 +81,7 @@ class NextEventModel(pl.LightningModule):
             sizes=sizes, n_values=n_values, width=width, has_time=gap_std > 0, dropout=dropout
         )
         self.start = nn.Parameter(torch.zeros(width))
-        self.profile = nn.Embedding(n_entities, width, padding_idx=0) if n_entities > 1 else None
-        if self.profile is not None:
-            nn.init.normal_(self.profile.weight[1:], std=0.1)
+        self.profile = Profile(n_entities=n_entities, narrow=profile_width, width=width) if n_entities > 1 else None
         self.encoder: nn.Module = (
             GRUEncoder(width=width, layers=layers, dropout=dropout)
             if cell == "gru"
@@ -185,12 +185,13 @@ class NextEventModel(pl.LightningModule):
         self.log("held_out_loss", (kept_S * loss_S).sum() / (kept_S * length_S).sum().clamp(min=1))
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch by its number, so that a resumed training draws what an undisturbed one draws."""
-        torch.manual_seed(int(self.params["random_state"]) * 100_003 + self.current_epoch)
+        """Seed the epoch by its number, and trim the sequences with the largest loss of the last one.
 
-    def on_train_epoch_end(self) -> None:
-        """Trim the sequences with the largest loss of this epoch from the next."""
-        self.kept_S = self._within_trim(self.loss_S)  # type: ignore[arg-type]
+        Both follow from what a checkpoint holds, so that a resumed training goes on as an undisturbed one does.
+        """
+        torch.manual_seed(int(self.params["random_state"]) * 100_003 + self.current_epoch)
+        if self.current_epoch:
+            self.kept_S = self._within_trim(self.loss_S)  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a short warm-up and a cosine decay over all planned steps."""

@@ -104,7 +104,9 @@ def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer
         dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
     )
     stop = EarlyStopping("held_out_loss", patience=plan.patience, min_delta=SMALLEST_GAIN)
-    loggers: list[Any] = [CSVLogger(str(folder), name="", version="logs")]
+    # A logger of its own for every start: Lightning's empties the folder that it finds.
+    version = f"logs_{len(_logs(folder))}" if _logs(folder) else "logs"
+    loggers: list[Any] = [CSVLogger(str(folder), name="", version=version)]
     if find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(str(folder), name="", version="tensorboard"))
     return pl.Trainer(
@@ -140,12 +142,18 @@ def _outcome(trainer: pl.Trainer, folder: Path) -> TrainingOutcome:
 
 
 def _curve(folder: Path) -> list[dict[str, float]]:
-    """Read the losses of every epoch; epochs before a kill stand in the log's earlier part."""
-    path = folder / "logs" / "metrics.csv"
-    if not path.exists():
+    """Read the losses of every epoch; of those that a kill had trained again, the latter."""
+    parts = [polars.read_csv(path) for path in _logs(folder)]
+    if not parts:
         return []
-    rows = polars.read_csv(path).group_by("epoch").agg(polars.all().drop_nulls().last()).sort("epoch")
+    rows = polars.concat(parts, how="diagonal_relaxed")
+    rows = rows.group_by("epoch").agg(polars.all().drop_nulls().last()).sort("epoch")
     return rows.select("epoch", "train_loss", "held_out_loss").to_dicts()
+
+
+def _logs(folder: Path) -> list[Path]:
+    """Return the logs of a training, one of every start, the first one first."""
+    return sorted(folder.glob("logs*/metrics.csv"), key=lambda path: (len(path.parent.name), path.parent.name))
 
 
 class _Report(Callback):

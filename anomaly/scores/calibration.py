@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+ROUNDING = 1e-5
+"""Relative; what float32 sums differ by between batches."""
 LARGEST_SHAPE = 0.5
 """Of the generalised Pareto tail; heavier ones have no variance, and lighter than 0 end, which would tie the top."""
 
@@ -76,7 +78,8 @@ class SplitConformal(ScoreCalibrator):
 def upper_p(x: Floats, reference: Floats, tail: Floats) -> Floats:
     """Return the p-value of x among a sorted reference, continued by its tail."""
     r = len(reference)
-    p = (1 + r - np.searchsorted(reference, x, side="left")) / (1 + r)
+    # An item of the reference counts itself, however its statistic is rounded in another batch.
+    p = (1 + r - np.searchsorted(reference, x - ROUNDING * (1 + np.abs(x)), side="left")) / (1 + r)
     threshold, p_threshold, scale, shape = tail
     if not scale > 0:
         return p

@@ -154,7 +154,7 @@ class SequenceStore:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (*_FLAT, *_RAGGED):
             array, path = getattr(self, name), folder / f"{name}.npy"
-            if isinstance(array, np.memmap) and Path(str(array.filename)) == path:
+            if isinstance(array, np.memmap) and Path(str(array.filename)).resolve() == path.resolve():
                 array.flush()  # It was made in place.
             else:
                 np.save(path, array)

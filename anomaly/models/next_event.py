@@ -185,13 +185,15 @@ class NextEventModel(pl.LightningModule):
         self.log("held_out_loss", (kept_S * loss_S).sum() / (kept_S * length_S).sum().clamp(min=1))
 
     def on_train_epoch_start(self) -> None:
-        """Seed the epoch by its number, and trim the sequences with the largest loss of the last one.
-
-        Both follow from what a checkpoint holds, so that a resumed training goes on as an undisturbed one does.
-        """
-        torch.manual_seed(int(self.params["random_state"]) * 100_003 + self.current_epoch)
+        """Trim the sequences with the largest loss of the last epoch, which a checkpoint holds."""
         if self.current_epoch:
             self.kept_S = self._within_trim(self.loss_S)  # type: ignore[arg-type]
+
+    def on_train_batch_start(self, batch: SequenceBatch, batch_idx: int) -> None:
+        """Seed the epoch by its number, so that a resumed training draws what an undisturbed one draws."""
+        # Not before the first batch: a loader draws a number when it starts, and a resumed one starts earlier.
+        if batch_idx == 0:
+            torch.manual_seed(int(self.params["random_state"]) * 100_003 + self.current_epoch)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a short warm-up and a cosine decay over all planned steps."""

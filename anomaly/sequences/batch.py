@@ -85,10 +85,14 @@ class Pieces:
 
 
 def cut(store: SequenceStore, longest: int | None = None, overlap: int = 0) -> Pieces:
-    """Cut every sequence into pieces of at most `longest` events, each after the first led by `overlap` old ones."""
+    """Cut every sequence into pieces of at most `longest` events, each after the first led by `overlap` old ones.
+
+    A sequence without events has no piece.
+    """
     lengths = store.lengths
     step = max(int(lengths.max(initial=1)), 1) if longest is None else max(longest - overlap, 1)
     count = np.maximum(-(-(lengths - overlap) // step), 1) if longest is not None else np.ones_like(lengths)
+    count[lengths == 0] = 0
     sequence = np.repeat(np.arange(len(store)), count)
     nth = np.arange(len(sequence)) - np.repeat(np.cumsum(count) - count, count)
     origin = store.offsets[:-1][sequence]

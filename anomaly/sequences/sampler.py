@@ -62,5 +62,6 @@ class TokenBudgetSampler(Sampler[list[int]]):
         return self._size
 
     def __iter__(self) -> Iterator[list[int]]:
+        # A generator, so that the epoch is read at the first batch: a resumed training names it after `iter`.
         rng = np.random.default_rng([self.seed, self.epoch])
-        return iter([batch.tolist() for batch in token_batches(self.lengths, self.tokens, rng)])
+        yield from (batch.tolist() for batch in token_batches(self.lengths, self.tokens, rng))

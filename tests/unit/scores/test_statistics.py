@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from statistics import NormalDist
 from typing import Any
 
@@ -79,7 +80,7 @@ def plain_ks(part: list[float]) -> float:
 
 def plain_lag_one(part: list[float]) -> float:
     z = [NormalDist().inv_cdf(u) for u in part]
-    products = sum(a * b for a, b in zip(z, z[1:], strict=False))
+    products = sum(a * b for a, b in pairwise(z))
     return math.sqrt(len(z)) * products / max(sum(a * a for a in z), 1.0)
 
 

@@ -45,7 +45,7 @@ class NextEventDetector(EventDetector):
         See `anomaly.models.next_event.NextEventModel`.
     max_epochs, patience, precision, accelerator, devices, max_time
         See `anomaly.models.training.TrainingPlan`.
-    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of 256 to 16,384
+    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of 128 to 16,384
     longest : training cuts longer sequences into pieces; a transformer also scores in pieces, half of each as context
     random_state : seed
     """
@@ -66,7 +66,7 @@ class NextEventDetector(EventDetector):
         trim: float = 0.05,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
-        max_epochs: int = 30,
+        max_epochs: int = 12,
         patience: int = 2,
         batch_tokens: int | Literal["auto"] = "auto",
         longest: int = 128,
@@ -183,7 +183,7 @@ class NextEventDetector(EventDetector):
     def _tokens(self, X: SequenceStore) -> int:
         if self.batch_tokens != "auto":
             return self.batch_tokens
-        return int(np.clip(X.n_events // 60, 256, 16_384))
+        return int(np.clip(X.n_events // 60, 128, 16_384))
 
     def _analyse_block(self, X: SequenceStore) -> Analysis:
         residuals = self._pass(X)

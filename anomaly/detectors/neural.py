@@ -15,6 +15,7 @@ import torch
 
 from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.buffer import ResidualBuffer
+from anomaly.errors import DataError
 from anomaly.models.next_event import NextEventModel
 from anomaly.models.training import TrainingOutcome, TrainingPlan, train_model
 from anomaly.scores.statistics import EventResiduals, event_statistics, gap_evidence, sequence_statistics
@@ -114,7 +115,14 @@ class NextEventDetector(EventDetector):
             the latest tenth of each entity from `X` and keeps the scores of all of `X`
         workspace : folder of checkpoints and logs; a training that was killed goes on from what it holds
         progress : called with what is done, steps done and steps in all
+
+        Raises
+        ------
+        DataError
+            If there is no event, no field, or nothing to hold out.
         """
+        if not X.fields or not X.n_events:
+            raise DataError("nothing to learn from; give at least one event with one categorical or numeric field")
         scored = X if held_out is None else held_out
         if held_out is None:
             train, latest = latest_per_entity(X, 0.1, random_state=self.random_state)
@@ -204,6 +212,8 @@ class NextEventDetector(EventDetector):
         model = self.model_.to("cuda" if on_gpu else "cpu").eval()
         kinds = {field.name: field.kind for field in X.fields}
         clock = np.array([kinds.get(name) == "clock" for name in model.predicted(X.field_names)])
+        # Where there is nothing but the clock, the clock is what is judged.
+        clock &= not clock.all()
         closed, profiles = model.end_head is not None, model.profile is not None
         timed = model.gap_head is not None
         buffer = ResidualBuffer(X, clock=clock, width=self.width, profiles=profiles, closed=closed, timed=timed)

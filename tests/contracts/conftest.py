@@ -16,11 +16,16 @@ import pytest
 
 from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.neural import NextEventDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
+from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
+from anomaly.ensemble.pipeline import CalibratedEnsemble
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.scores.calibration import SplitConformal
+from anomaly.sequences.corrupt import Insert, Scramble, Shuffle
+from anomaly.sequences.split import latest_per_entity
 from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
 
 
@@ -35,6 +40,7 @@ class Case:
     longest : events of the longest sequence that the test of long input may use
     causal : whether an event's score may look at later events
     tolerance : relative difference that batches and threads may make
+    kept : the rows given to `fit` whose scores `decision_scores_` holds; an ensemble keeps those it calibrated on
     """
 
     name: str
@@ -42,6 +48,7 @@ class Case:
     longest: int = 100_000
     causal: bool = True
     tolerance: float = 1e-6
+    kept: Callable[[Any], Any] = lambda X: X
 
     def __str__(self) -> str:
         return self.name
@@ -49,6 +56,27 @@ class Case:
 
 def _pyod(target: str, **options: Any) -> Callable[[int], PyODDetector]:
     return lambda seed: PyODDetector(detector={"_target_": target, **options}, random_state=seed)
+
+
+def _next_event(cell: Any) -> Callable[[int], NextEventDetector]:
+    tiny: dict[str, Any] = {"width": 16, "heads": 2, "mixture": 2, "max_epochs": 2, "longest": 32, "max_time": None}
+    return lambda seed: NextEventDetector(cell=cell, accelerator="cpu", batch_tokens=512, random_state=seed, **tiny)
+
+
+def _ensemble(seed: int) -> CalibratedEnsemble:
+    members = {
+        "ngram": NGramDetector(random_state=seed),
+        "robust_z": RobustZDetector(),
+        "iforest": _pyod("pyod.models.iforest.IForest", n_estimators=10)(seed),
+    }
+    return CalibratedEnsemble(
+        members=members,
+        calibrator=SplitConformal(smallest_bucket=40),
+        combiner=CorruptionMixture(),
+        corruptions={"insert": Insert(), "shuffle": Shuffle(), "scramble": Scramble()},
+        aggregates=SequenceAggregates(max_values=6, max_transitions=4),
+        random_state=seed,
+    )
 
 
 DETECTORS = [
@@ -65,13 +93,23 @@ DETECTORS = [
     Case("hbos", _pyod("pyod.models.hbos.HBOS")),
     Case("pca", _pyod("pyod.models.pca.PCA"), tolerance=1e-4),
     Case("sklearn_lof", _pyod("sklearn.neighbors.LocalOutlierFactor", n_neighbors=10), tolerance=1e-4),
+    Case("next_event_gru", _next_event("gru"), longest=20_000, tolerance=1e-4),
+    Case("next_event_transformer", _next_event("transformer"), longest=20_000, tolerance=1e-4),
+    Case("ensemble", _ensemble, kept=lambda X: X.take(latest_per_entity(X, 0.2)[1])),
 ]
 CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]
-COMBINERS: list[Case] = []
+COMBINERS = [
+    Case("corruption_mixture", lambda seed: CorruptionMixture()),
+    Case("fisher", lambda seed: FisherCombiner()),
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     lists = {"detector": DETECTORS, "calibrator": CALIBRATORS, "combiner": COMBINERS}
+    if "listed" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "listed", [{type(case.make(0)) for cases in lists.values() for case in cases}], ids=["all"]
+        )
     for name, cases in lists.items():
         if f"{name}_case" in metafunc.fixturenames:
             metafunc.parametrize(f"{name}_case", cases, ids=str)
@@ -111,6 +149,7 @@ class Bench:
         self.case = case
         self.reads = case.make(0).reads
         self.train, self.test = self(shop()), self(shop(40, seed=1))
+        self.kept = case.kept(self.train)
 
     def __call__(self, store: SequenceStore) -> SequenceStore | FeatureMatrix:
         """Return what the detector reads of these sequences."""

@@ -30,7 +30,7 @@ def test_fit_returns_self_and_keeps_scores(detector_case: Any, bench: Any) -> No
     before = {k: repr(v) for k, v in detector.get_params(deep=False).items()}
     assert detector.fit(bench.train) is detector
     assert {k: repr(v) for k, v in detector.get_params(deep=False).items()} == before
-    assert detector.decision_scores_.shape == (len(bench.train),)
+    assert detector.decision_scores_.shape == (len(bench.kept),)
     assert np.isfinite(detector.decision_scores_).all()
     assert isinstance(detector.threshold_, float)
 
@@ -45,7 +45,7 @@ def test_scores_are_finite_float64(bench: Any) -> None:
 
 def test_predict_follows_the_threshold(bench: Any) -> None:
     detector = bench.fitted()
-    flags = detector.predict(bench.train)
+    flags = detector.predict(bench.kept)
     assert set(np.unique(flags)) <= {0, 1}
     assert (flags == (detector.decision_scores_ > detector.threshold_)).all()
 

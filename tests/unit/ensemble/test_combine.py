@@ -1,0 +1,119 @@
+"""The combiner: non-negative weights that reward what finds trouble, and trust by agreement on the same question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
+from anomaly.metrics.ranking import auroc
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def clean(n: int = 600, m: int = 4, seed: int = 0) -> Floats:
+    return 1 - np.random.default_rng(seed).random((n, m))
+
+
+def damaged(seed: int = 1) -> tuple[Floats, Any]:
+    """Return two kinds: the first is seen by statistic 0, the second by statistic 1, none by 2 and 3."""
+    p, kinds = clean(400, seed=seed), np.arange(400) % 2
+    p[kinds == 0, 0] **= 6
+    p[kinds == 1, 1] **= 6
+    return p, kinds
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_weights_are_shares(learns: bool) -> None:
+    found = CorruptionMixture().fit(clean(), *(damaged() if learns else ()))
+    assert (found.weights_ >= 0).all() and found.weights_.sum() == pytest.approx(1)
+    assert (found.kind_weights_ >= 0).all()
+    assert found.kind_weights_.shape == ((2 if learns else 1), 4)
+    assert ((found.trust_ >= found.least_trust) & (found.trust_ <= 1)).all()
+
+
+def test_what_finds_trouble_counts_more() -> None:
+    found = CorruptionMixture(least_trust=1.0).fit(clean(), *damaged())
+    useful, useless = found.weights_[:2], found.weights_[2:]
+    assert useful.min() > 3 * useless.max()
+    first, second = found.kind_weights_
+    assert first[0] > 3 * first[1] and second[1] > 3 * second[0], "each kind has weights of its own"
+
+
+def test_it_ranks_damage_above_the_plain_sum() -> None:
+    combiner = CorruptionMixture(least_trust=1.0).fit(clean(), *damaged())
+    plain = FisherCombiner().fit(clean())
+    p, _ = damaged(seed=5)
+    fresh = np.concatenate([clean(seed=6), p])
+    labels = np.repeat([0, 1], [600, 400])
+    assert auroc(labels, combiner.combine(fresh)) > auroc(labels, plain.combine(fresh)) + 0.01
+
+
+@pytest.mark.parametrize("combiner", [CorruptionMixture(), FisherCombiner()], ids=["mixture", "fisher"])
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 999), k=st.integers(0, 3), factor=st.floats(1e-6, 1.0))
+def test_a_smaller_p_value_is_never_less_evidence(combiner: Any, seed: int, k: int, factor: float) -> None:
+    combiner.fit(clean(), *damaged())
+    p = clean(20, seed=seed)
+    smaller = p.copy()
+    smaller[:, k] *= factor
+    assert (combiner.combine(smaller) >= combiner.combine(p) - 1e-12).all()
+
+
+def test_without_corruptions_all_start_alike() -> None:
+    found = CorruptionMixture(least_trust=1.0).fit(clean())
+    np.testing.assert_allclose(found.weights_, 0.25)
+    p = clean(50, seed=2)
+    np.testing.assert_allclose(found.combine(p), -np.log(p).mean(axis=1))
+
+
+def test_who_agrees_with_the_others_is_trusted() -> None:
+    p = clean()
+    odd = np.arange(30)
+    p[odd, :3] *= 1e-3
+    found = CorruptionMixture().fit(p)
+    assert found.trust_[:3].min() > 2 * found.trust_[3]
+
+
+def test_a_question_of_its_own_keeps_its_trust() -> None:
+    p = clean(m=5)
+    p[:30, :3] *= 1e-3
+    p[20:50, 4] *= 1e-3
+    crowd = CorruptionMixture().fit(p)
+    assert crowd.trust_[4] < 0.5 < crowd.trust_[:3].min()
+    asked = CorruptionMixture().fit(p, questions=np.array([0, 0, 0, 0, 1]))
+    assert asked.trust_[4] == pytest.approx(1.0)
+    np.testing.assert_allclose(asked.trust_[:4], crowd.trust_[:4])
+
+
+def test_one_member_alone_does_not_decide_beyond_the_ceiling() -> None:
+    found = CorruptionMixture(ceiling=10.0).fit(clean(), *damaged())
+    p = np.full((2, 4), 0.5)
+    p[:, 0] = np.exp(-10.0), 1e-300
+    first, second = found.combine(p)
+    assert first == pytest.approx(second)
+
+
+def test_fisher_is_the_mean_log() -> None:
+    p = clean(9)
+    found = FisherCombiner().fit(p)
+    np.testing.assert_allclose(found.weights_, 0.25)
+    np.testing.assert_allclose(found.combine(p), -np.log(p).mean(axis=1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_few_items(n: int) -> None:
+    p, kinds = damaged()
+    found = CorruptionMixture().fit(clean(n), p[:n], kinds[:n])
+    assert found.weights_.sum() == pytest.approx(1)
+    assert np.isfinite(found.combine(clean(3))).all()
+
+
+def test_members_that_all_say_nothing() -> None:
+    found = CorruptionMixture().fit(np.ones((50, 3)), np.ones((20, 3)), np.zeros(20, np.int64))
+    assert found.weights_.sum() == pytest.approx(1)
+    assert np.isfinite(found.combine(np.ones((2, 3)))).all()

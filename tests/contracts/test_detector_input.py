@@ -97,9 +97,10 @@ def test_missing_values(detector_case: Any, bench: Any, make_shop: Shop) -> None
         assert_scores(bench.fitted(), holes)
 
 
-def test_huge_values(bench: Any, make_shop: Shop) -> None:
+@pytest.mark.parametrize("value", [1e6, 1e30, -1e30])
+def test_huge_values(bench: Any, make_shop: Shop, value: float) -> None:
     X = make_shop(20, seed=6)
-    huge = replace(X, values=X.values + np.float32(1e6), delta=X.delta + np.float32(1e12))
+    huge = replace(X, values=X.values + np.float32(value), delta=X.delta + np.float32(abs(value) * 10))
     assert_scores(bench.fitted(), bench(huge))
 
 

@@ -42,7 +42,7 @@ class NextEventDetector(EventDetector):
     Parameters
     ----------
     cell : "gru" or "transformer"
-    width, layers, heads, mixture, profile_width, dropout, entity_dropout, trim, learning_rate, weight_decay
+    width, layers, heads, mixture, dropout, entity_dropout, trim, learning_rate, weight_decay
         See `anomaly.models.next_event.NextEventModel`.
     max_epochs, patience, precision, accelerator, devices, max_time
         See `anomaly.models.training.TrainingPlan`.
@@ -61,13 +61,12 @@ class NextEventDetector(EventDetector):
         layers: int = 1,
         heads: int = 4,
         mixture: int = 8,
-        profile_width: int = 16,
         dropout: float = 0.3,
         entity_dropout: float = 0.3,
         trim: float = 0.05,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
-        max_epochs: int = 12,
+        max_epochs: int = 15,
         patience: int = 2,
         batch_tokens: int | Literal["auto"] = "auto",
         longest: int = 128,
@@ -82,7 +81,6 @@ class NextEventDetector(EventDetector):
         self.layers = layers
         self.heads = heads
         self.mixture = mixture
-        self.profile_width = profile_width
         self.dropout = dropout
         self.entity_dropout = entity_dropout
         self.trim = trim
@@ -171,7 +169,7 @@ class NextEventDetector(EventDetector):
         return embedding_ND
 
     def _model_options(self) -> dict[str, Any]:
-        shape = ("cell", "width", "layers", "heads", "mixture", "profile_width")
+        shape = ("cell", "width", "layers", "heads", "mixture")
         training = ("dropout", "entity_dropout", "trim", "learning_rate", "weight_decay", "random_state")
         return {name: getattr(self, name) for name in shape + training}
 

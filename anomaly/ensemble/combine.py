@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from anomaly.base import ScoreCombiner
+from anomaly.scores.calibration import pareto_tail, upper_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 
 
 class CorruptionMixture(ScoreCombiner):
-    """Log-likelihood ratio of a mixture of known troubles against the untouched.
+    """Log-likelihood ratio of a mixture of known troubles against the untouched, for each question on its own.
 
-    For each kind k a logistic regression with weights ``w_k >= 0`` on ``x = -log p`` tells damaged items from
-    untouched ones; the evidence is ``log sum_k exp(x . (w_k * a))``. The trust ``a`` of a statistic is the overlap
-    (Jaccard) of its oddest items with those of the plain mixture, in relation to the best of the statistics that ask
-    the same question: whether an item is odd for its owner is another question than whether it is odd for the crowd.
+    Whether an item is odd for its owner is another question than whether it is odd for the crowd, and an answer to one
+    is no answer to the other. Within a question, for each kind k of trouble a logistic regression with weights
+    ``w_k >= 0`` on ``x = -log p`` tells damaged items from untouched ones, and the evidence is
+    ``log sum_k exp(x . (w_k * a))``. The trust ``a`` of a statistic is the overlap (Jaccard) of its oddest items with
+    those of the plain mixture, in relation to the best. Of several questions each one's evidence is calibrated on the
+    held-out items, and the total is ``log sum_q 1 / p_q``.
 
     Parameters
     ----------
@@ -37,21 +40,30 @@ class CorruptionMixture(ScoreCombiner):
     top : share of the held-out items whose overlap is compared
     least_trust : below it no statistic falls, so that none is silenced
     ceiling : of ``-log p``; one member alone does not decide beyond it
+    tail : share of the held-out evidence of a question that its tail is fitted to
 
     Attributes
     ----------
-    kind_weights_ : (K, m), `trust_` included
+    kind_weights_ : one (K, m) per question, trust included, 0 for the statistics of other questions
+    references_, tails_ : per question, the sorted held-out evidence and its tail, see `anomaly.scores.calibration`
     trust_ : (m,) in [least_trust, 1]
-    weights_ : (m,) the mean over kinds, summing to 1
+    weights_ : (m,) the mean over kinds and questions, summing to 1
     """
 
     def __init__(
-        self, *, ridge: float = 1e-2, top: float = 0.05, least_trust: float = 0.1, ceiling: float = 15.0
+        self,
+        *,
+        ridge: float = 1e-2,
+        top: float = 0.05,
+        least_trust: float = 0.1,
+        ceiling: float = 15.0,
+        tail: float = 0.05,
     ) -> None:
         self.ridge = ridge
         self.top = top
         self.least_trust = least_trust
         self.ceiling = ceiling
+        self.tail = tail
 
     def fit(
         self,
@@ -68,35 +80,52 @@ class CorruptionMixture(ScoreCombiner):
         questions : (m,) which question each statistic asks; None means that all ask the same
         """
         x_nm = self._evidence(P_nm)
+        x_cm = None if P_corrupted is None else self._evidence(P_corrupted)
         m = x_nm.shape[1]
-        if P_corrupted is None or kinds is None:
-            plain_Km = np.full((1, m), 1.0 / m)
-        else:
-            x_cm = self._evidence(P_corrupted)
-            plain_Km = np.stack([_logistic(x_nm, x_cm[kinds == k], self.ridge) for k in np.unique(kinds)])
         questions = np.zeros(m, np.int64) if questions is None else questions
-        self.trust_ = self._trust(x_nm, logsumexp(x_nm @ plain_Km.T, axis=1), questions)
-        self.kind_weights_ = plain_Km * self.trust_
-        mean_m = self.kind_weights_.mean(axis=0)
-        self.weights_ = mean_m / mean_m.sum() if mean_m.sum() > 0 else np.full(m, 1.0 / m)
+        self.trust_ = np.ones(m)
+        asked = [np.flatnonzero(questions == q) for q in np.unique(questions)]
+        self.kind_weights_ = [self._fit_question(x_nm, x_cm, kinds, columns) for columns in asked]
+        evidence = [np.sort(logsumexp(x_nm @ w_Km.T, axis=1)) for w_Km in self.kind_weights_]
+        self.references_ = evidence
+        self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
+        means = [w_Km.mean(axis=0) for w_Km in self.kind_weights_]
+        self.weights_ = np.mean([w / max(w.sum(), 1e-12) for w in means], axis=0)
         return self
 
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""
-        evidence: Floats = logsumexp(self._evidence(P_nm) @ self.kind_weights_.T, axis=1)
-        return evidence
+        x_nm = self._evidence(P_nm)
+        evidence = [logsumexp(x_nm @ w_Km.T, axis=1) for w_Km in self.kind_weights_]
+        if len(evidence) == 1:
+            only: Floats = evidence[0]
+            return only
+        each = zip(evidence, self.references_, self.tails_, strict=True)
+        total: Floats = np.logaddexp.reduce([-np.log(upper_p(e, *null)) for e, *null in each])
+        return total
 
     def _evidence(self, P_nm: Floats) -> Floats:
         return np.minimum(-np.log(P_nm), self.ceiling)
 
-    def _trust(self, x_nm: Floats, consensus_n: Floats, questions: NDArray[np.int64]) -> Floats:
+    def _fit_question(
+        self, x_nm: Floats, x_cm: Floats | None, kinds: NDArray[np.int64] | None, columns: NDArray[np.int64]
+    ) -> Floats:
+        """Return (K, m) weights of the statistics in `columns`, and keep their trust."""
+        own = x_nm[:, columns]
+        if x_cm is None or kinds is None:
+            plain = np.full((1, len(columns)), 1.0 / len(columns))
+        else:
+            plain = np.stack([_logistic(own, x_cm[kinds == k][:, columns], self.ridge) for k in np.unique(kinds)])
+        self.trust_[columns] = self._trust(own, logsumexp(own @ plain.T, axis=1))
+        weights = np.zeros((len(plain), x_nm.shape[1]))
+        weights[:, columns] = plain * self.trust_[columns]
+        return weights
+
+    def _trust(self, x_nm: Floats, consensus_n: Floats) -> Floats:
         k = min(max(int(self.top * len(x_nm)), 5), len(x_nm))
         chosen = _oddest(consensus_n, k)
         overlap_m = np.array([np.mean(chosen & odd) / np.mean(chosen | odd) for odd in (_oddest(x, k) for x in x_nm.T)])
-        for question in np.unique(questions):
-            same = questions == question
-            overlap_m[same] /= max(overlap_m[same].max(), 1e-12)
-        trust: Floats = np.maximum(overlap_m, self.least_trust)
+        trust: Floats = np.maximum(overlap_m / max(overlap_m.max(), 1e-12), self.least_trust)
         return trust
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.nn.density import GapDensity
-from anomaly.nn.embedding import EventEmbedding, Profile
+from anomaly.nn.embedding import EventEmbedding
 from anomaly.nn.encoders import GRUEncoder, TransformerEncoder
 from anomaly.nn.heads import ConditionalHeads
 from anomaly.nn.residuals import Residuals
@@ -44,7 +44,6 @@ class NextEventModel(pl.LightningModule):
     closed : whether the end of a sequence means something
     cell : "gru" or "transformer"
     width, layers, heads, mixture : D, depth, attention heads, components of the gap density
-    profile_width : numbers that an entity is known by; few, so that a profile is a habit and not a memory
     dropout, entity_dropout : rates; the latter hides the entity's profile, so that one model holds both
         the entity's habits and the population's
     trim : share of the training sequences, those with the largest loss, that does not train (Shen & Sanghavi 2019)
@@ -66,7 +65,6 @@ class NextEventModel(pl.LightningModule):
         layers: int = 1,
         heads: int = 4,
         mixture: int = 8,
-        profile_width: int = 16,
         dropout: float = 0.1,
         entity_dropout: float = 0.3,
         trim: float = 0.02,
@@ -81,7 +79,9 @@ class NextEventModel(pl.LightningModule):
             sizes=sizes, n_values=n_values, width=width, has_time=gap_std > 0, dropout=dropout
         )
         self.start = nn.Parameter(torch.zeros(width))
-        self.profile = Profile(n_entities=n_entities, narrow=profile_width, width=width) if n_entities > 1 else None
+        self.profile = nn.Embedding(n_entities, width, padding_idx=0) if n_entities > 1 else None
+        if self.profile is not None:
+            nn.init.normal_(self.profile.weight[1:], std=0.1)
         self.encoder: nn.Module = (
             GRUEncoder(width=width, layers=layers, dropout=dropout)
             if cell == "gru"

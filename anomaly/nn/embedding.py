@@ -72,18 +72,3 @@ class EventEmbedding(nn.Module):
         known_T = ~log_gap_T.isnan()
         gap_T2 = torch.stack([log_gap_T.nan_to_num(0.0), known_T.to(values_TG.dtype)], dim=1)
         return torch.cat([values_TG, gap_T2], dim=1)
-
-
-class Profile(nn.Module):
-    """What is usual for an entity: a few numbers each, widened; entity 0 is unknown and adds nothing."""
-
-    def __init__(self, *, n_entities: int, narrow: int, width: int) -> None:
-        super().__init__()
-        self.table = nn.Embedding(n_entities, narrow, padding_idx=0)
-        self.widen = nn.Linear(narrow, width, bias=False)
-        with torch.no_grad():
-            self.table.weight[1:].normal_(std=0.1)
-
-    def forward(self, entity_N: Tensor) -> Tensor:
-        """Return (N, D)."""
-        return self.widen(self.table(entity_N))  # type: ignore[no-any-return]

@@ -109,8 +109,8 @@ class NextEventDetector(EventDetector):
 
         Parameters
         ----------
-        held_out : whose likelihood stops the training, and whose scores are kept as `decision_scores_`; None takes
-            the latest tenth of each entity from `X` and keeps the scores of all of `X`
+        held_out : whose likelihood stops the training; `decision_scores_` are then left out. None takes the latest
+            tenth of each entity from `X`
         workspace : folder of checkpoints and logs; a training that was killed goes on from what it holds
         progress : called with what is done, steps done and steps in all
 
@@ -121,7 +121,7 @@ class NextEventDetector(EventDetector):
         """
         if not X.fields or not X.n_events:
             raise DataError("nothing to learn from; give at least one event with one categorical or numeric field")
-        scored = X if held_out is None else held_out
+        given, rows = held_out is not None, X
         if held_out is None:
             train, latest = latest_per_entity(X, 0.1, random_state=self.random_state)
             X, held_out = X.take(train), X.take(latest)
@@ -132,7 +132,8 @@ class NextEventDetector(EventDetector):
         self.fields_ = self.model_.predicted(X.field_names)
         if self.model_.gap_head is not None:
             self.fields_ += ("gap",)
-        return self._set_scores(scored)
+        # A pass over everything: who brings held-out rows has a use for those, not for these.
+        return self if given else self._set_scores(rows)
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, evidence per event and field, and embeddings, from one pass."""

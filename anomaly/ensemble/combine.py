@@ -90,7 +90,7 @@ class CorruptionMixture(ScoreCombiner):
         self.references_ = evidence
         self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
         means = [w_Km.mean(axis=0) for w_Km in self.kind_weights_]
-        self.weights_ = np.mean([w / max(w.sum(), 1e-12) for w in means], axis=0)
+        self.weights_ = np.mean([w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means], axis=0)
         return self
 
     def combine(self, P_nm: Floats) -> Floats:

@@ -31,8 +31,9 @@ def damaged(seed: int = 1) -> tuple[Floats, Any]:
 def test_weights_are_shares(learns: bool) -> None:
     found = CorruptionMixture().fit(clean(), *(damaged() if learns else ()))
     assert (found.weights_ >= 0).all() and found.weights_.sum() == pytest.approx(1)
-    assert (found.kind_weights_ >= 0).all()
-    assert found.kind_weights_.shape == ((2 if learns else 1), 4)
+    (weights_Km,) = found.kind_weights_
+    assert (weights_Km >= 0).all()
+    assert weights_Km.shape == ((2 if learns else 1), 4)
     assert ((found.trust_ >= found.least_trust) & (found.trust_ <= 1)).all()
 
 
@@ -40,7 +41,7 @@ def test_what_finds_trouble_counts_more() -> None:
     found = CorruptionMixture(least_trust=1.0).fit(clean(), *damaged())
     useful, useless = found.weights_[:2], found.weights_[2:]
     assert useful.min() > 3 * useless.max()
-    first, second = found.kind_weights_
+    first, second = found.kind_weights_[0]
     assert first[0] > 3 * first[1] and second[1] > 3 * second[0], "each kind has weights of its own"
 
 
@@ -88,6 +89,18 @@ def test_a_question_of_its_own_keeps_its_trust() -> None:
     asked = CorruptionMixture().fit(p, questions=np.array([0, 0, 0, 0, 1]))
     assert asked.trust_[4] == pytest.approx(1.0)
     np.testing.assert_allclose(asked.trust_[:4], crowd.trust_[:4])
+
+
+def test_an_answer_to_one_question_is_enough() -> None:
+    p = clean(m=4)
+    questions = np.array([0, 0, 0, 1])
+    found = CorruptionMixture().fit(p, questions=questions)
+    assert len(found.kind_weights_) == 2
+    assert (found.kind_weights_[0][:, 3] == 0).all() and (found.kind_weights_[1][:, :3] == 0).all()
+    plain, odd_for_the_crowd, odd_for_its_owner = np.full((3, 4), 0.5)
+    odd_for_the_crowd[:3] = odd_for_its_owner[3] = 1e-5
+    rest, crowd, owner = found.combine(np.stack([plain, odd_for_the_crowd, odd_for_its_owner]))
+    assert min(crowd, owner) > rest + 3
 
 
 def test_one_member_alone_does_not_decide_beyond_the_ceiling() -> None:

@@ -80,7 +80,8 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]
     Attributes
     ----------
     decision_scores_ : (n,) float64
-        Scores of the rows given to `fit`, as `decision_function` returns them for these rows.
+        Scores of the rows given to `fit`, as `decision_function` returns them for these rows; of the held-out rows
+        alone where a detector calibrates on such.
     threshold_ : float
         Quantile ``1 - contamination`` of `decision_scores_`.
     """

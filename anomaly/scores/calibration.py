@@ -106,7 +106,7 @@ def pareto_tail(reference: Floats, k: int) -> Floats:
     mean = excess.mean()
     if mean <= 1e-12 * max(abs(threshold), 1.0):
         return np.array([threshold, k / r, 0.0, 0.0])
-    weighted = (excess * (k - np.arange(1, k + 1) + 0.65) / k).mean()
+    weighted = (excess * (k - np.arange(1, k + 1) + 0.35) / k).mean()
     shape = float(np.clip(2 - mean / max(mean - 2 * weighted, 1e-12), 0.0, LARGEST_SHAPE))
     return np.array([threshold, (k + 1) / (r + 1), mean * (1 - shape), shape])
 

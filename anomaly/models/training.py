@@ -103,7 +103,7 @@ def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer
     best = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
     )
-    stop = EarlyStopping("held_out_loss", patience=plan.patience, min_delta=SMALLEST_GAIN)
+    stop = _Stop("held_out_loss", patience=plan.patience, min_delta=SMALLEST_GAIN)
     # A logger of its own for every start: Lightning's empties the folder that it finds.
     version = f"logs_{len(_logs(folder))}" if _logs(folder) else "logs"
     loggers: list[Any] = [CSVLogger(str(folder), name="", version=version)]
@@ -154,6 +154,14 @@ def _curve(folder: Path) -> list[dict[str, float]]:
 def _logs(folder: Path) -> list[Path]:
     """Return the logs of a training, one of every start, the first one first."""
     return sorted(folder.glob("logs*/metrics.csv"), key=lambda path: (len(path.parent.name), path.parent.name))
+
+
+class _Stop(EarlyStopping):
+    """Early stopping that a resumed training remembers: Lightning forgets that it had stopped."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop at once where patience was already over."""
+        trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
 class _Report(Callback):

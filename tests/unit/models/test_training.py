@@ -144,6 +144,15 @@ def test_the_best_epoch_wins_and_patience_ends_it(train: Make, tmp_path: Path, s
     assert not model.training
 
 
+def test_killed_between_its_end_and_its_mark_it_trains_no_further(train: Make, tmp_path: Path) -> None:
+    model, outcome = train(tmp_path, patience=1, max_epochs=40, options={"learning_rate": 0.3})
+    assert len(outcome.curve) < 40
+    (tmp_path / "finished.json").unlink()
+    again, resumed = train(tmp_path, patience=1, max_epochs=40, options={"learning_rate": 0.3})
+    assert resumed.curve == outcome.curve
+    assert_same_weights(model, again)
+
+
 def test_the_clock_ends_it_and_says_so(train: Make, tmp_path: Path) -> None:
     _, outcome = train(tmp_path, max_time="00:00:00:00", max_epochs=50)
     assert outcome.stopped_by_time

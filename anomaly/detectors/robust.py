@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Self
 
 import numpy as np
@@ -59,8 +60,9 @@ class _Spread(Detector):
         beyond = np.maximum(self.low_ - values, values - self.high_) / self.unit_
         return np.asarray(np.clip(np.nan_to_num(beyond, nan=0.0, posinf=_CLIP), 0.0, _CLIP))
 
+    @abstractmethod
     def _range(self, values: Float) -> tuple[Float, Float, Float]:
-        raise NotImplementedError
+        """Return the low and the high end of what is usual in each column, and the unit of distance."""
 
 
 class RobustZDetector(_Spread):

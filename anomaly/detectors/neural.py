@@ -66,7 +66,7 @@ class NextEventDetector(EventDetector):
         trim: float = 0.05,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
-        max_epochs: int = 15,
+        max_epochs: int = 20,
         patience: int = 2,
         batch_tokens: int | Literal["auto"] = "auto",
         longest: int = 128,

@@ -18,6 +18,7 @@ from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.neural import NextEventDetector
 from anomaly.detectors.ngram import NGramDetector
+from anomaly.detectors.ownpast import OwnPastDetector
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
@@ -83,6 +84,7 @@ DETECTORS = [
     Case("ngram", lambda seed: NGramDetector(random_state=seed)),
     Case("ngram_order0", lambda seed: NGramDetector(max_order=0, statistic="order0.largest", random_state=seed)),
     Case("rarity", lambda seed: RarityDetector()),
+    Case("own_past", lambda seed: OwnPastDetector()),
     Case("robust_z", lambda seed: RobustZDetector()),
     Case("iqr", lambda seed: IQRDetector()),
     Case("iforest", _pyod("pyod.models.iforest.IForest", n_estimators=20)),

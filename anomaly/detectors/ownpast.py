@@ -27,16 +27,19 @@ class OwnPastDetector(EventDetector):
     """Distance of each number from the mean of the sequence's earlier ones, in their standard deviations.
 
     Mean and variance are the posterior ones under a prior worth `prior` events at the population's mean and variance
-    (Murphy 2007, section 3), so that the first events are judged by the crowd and later ones by their own past. A
-    store without numeric values yields no statistic.
+    (Murphy 2007, section 3), so that the first events are judged by the crowd and later ones by their own past. The
+    past is winsorised: what was odd then must not widen what is usual now. A store without numeric values yields no
+    statistic.
 
     Parameters
     ----------
     prior : events' worth of everybody's values
+    winsor : population's standard deviations from its mean at which past numbers are cut
     """
 
-    def __init__(self, *, prior: float = 5.0, contamination: float = 0.01) -> None:
+    def __init__(self, *, prior: float = 2.0, winsor: float = 2.0, contamination: float = 0.01) -> None:
         self.prior = prior
+        self.winsor = winsor
         self.contamination = contamination
 
     def fit(self, X: SequenceStore, y: NDArray[np.int64] | None = None) -> Self:
@@ -85,8 +88,9 @@ class OwnPastDetector(EventDetector):
         z_TG = (_clipped(X) - self.mean_) / self.spread_
         before_T = X.position().astype(np.float64)[:, None] + self.prior
         start_T = np.repeat(X.offsets[:-1] - X.offsets[0], X.lengths)
-        mean_TG = _sum_before(z_TG, start_T) / before_T
-        square_TG = (_sum_before(z_TG**2, start_T) + self.prior) / before_T
+        past_TG = np.clip(z_TG, -self.winsor, self.winsor)
+        mean_TG = _sum_before(past_TG, start_T) / before_T
+        square_TG = (_sum_before(past_TG**2, start_T) + self.prior) / before_T
         variance_TG = np.maximum(square_TG - mean_TG**2, 1e-4)
         distance: Float = np.abs(z_TG - mean_TG) / np.sqrt(variance_TG)
         return distance

@@ -29,7 +29,7 @@ def test_it_is_the_plain_posterior() -> None:
     store = _store(values, [12, 18])
     detector = OwnPastDetector(prior=4.0).fit(store)
     z = (store.values.astype(np.float64) - detector.mean_) / detector.spread_
-    past = z[12:20]
+    past = np.clip(z[12:20], -2, 2)
     mean = past.sum(0) / (8 + 4)
     variance = ((past**2).sum(0) + 4) / (8 + 4) - mean**2
     expected = np.abs(z[20] - mean) / np.sqrt(variance)

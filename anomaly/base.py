@@ -1,8 +1,8 @@
 """Contracts that every room keeps.
 
 In: nothing but numpy and scikit-learn's manners.
-Out: `Detector`, `EventDetector`, `ScoreCalibrator`, `ScoreCombiner`, and the two plain records they exchange,
-`FeatureMatrix` and `Statistics`.
+Out: `Detector`, `EventDetector`, `ScoreCalibrator`, `ScoreCombiner`, `Learner`, `QueryStrategy`, and the plain records
+they exchange: `FeatureMatrix` and `Statistics`, `Labels`, `Belief` and `Choice`.
 
 Every fitted object is its constructor's keyword arguments plus the attributes that end in ``_``: that, and
 nothing else, is what an artifact keeps. Higher is more anomalous, everywhere.
@@ -22,6 +22,7 @@ from anomaly.errors import NotFittedError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anomaly.active.items import Items
     from anomaly.sequences.store import SequenceStore
 
 Tail = Literal["upper", "both"]
@@ -223,3 +224,173 @@ class ScoreCombiner(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def combine(self, P_nm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (n,) evidence, higher is more anomalous."""
+
+    def contributions(self, P_nm: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (n, m) what each statistic adds to the evidence: rows sum to `combine`.
+
+        In proportion to weight times ``-log p``, which is exact where the evidence is their sum.
+        """
+        return spread(-np.log(P_nm) * self.weights_, self.combine(P_nm), self.weights_)
+
+
+def spread(
+    part_nm: NDArray[np.float64], total_n: NDArray[np.float64], fallback_m: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return parts (n, m) scaled so that each row sums to its total; a row of noughts is shared out as `fallback_m`."""
+    sums = part_nm.sum(axis=1, keepdims=True)
+    share_nm = np.where(sums > 0, part_nm / np.where(sums > 0, sums, 1.0), fallback_m / fallback_m.sum())
+    scaled: NDArray[np.float64] = share_nm * total_n[:, None]
+    return scaled
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why sequences score as they do: their evidence, split three ways.
+
+    Attributes
+    ----------
+    evidence_n : (n,) combined evidence, of which the score is a monotone function
+    statistics : m names
+    statistic_nm : (n, m) what each statistic adds; rows sum to the evidence
+    exact_m : (m,) bool, whether a statistic is a sum over events and fields, so that its split over them is exact;
+        where it is not, it is carried by the events that decide it
+    fields : F names; "gap" is the time since the previous event, "end" where the sequence ends, "whole" what belongs
+        to no single event, and is spread evenly over all
+    part_TF : (T, F) the same evidence by event and field; each sequence's parts sum to its evidence
+    offsets : (n + 1,) the events of each sequence
+    """
+
+    evidence_n: NDArray[np.float64]
+    statistics: tuple[str, ...]
+    statistic_nm: NDArray[np.float64]
+    exact_m: NDArray[np.bool_]
+    fields: tuple[str, ...]
+    part_TF: NDArray[np.float64]
+    offsets: NDArray[np.int64]
+
+    @property
+    def event_T(self) -> NDArray[np.float64]:
+        """(T,) what each event adds."""
+        total: NDArray[np.float64] = self.part_TF.sum(axis=1)
+        return total
+
+
+class Explainer(BaseEstimator, ABC):  # type: ignore[misc]
+    """Split the evidence of sequences into parts that sum to it."""
+
+    @abstractmethod
+    def explain(self, X: Any, indices: Any = None) -> Explanation:
+        """Explain the sequences at some places of a store; all of them where none are named."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known of some items, in the order in which it became known; an item may be judged more than once.
+
+    Attributes
+    ----------
+    items : (l,) int64, places of the items
+    verdicts : (l,) int64, 1 anomalous, 0 normal, -1 unsure
+    confidences : (l,) float64 in (0, 1], 1 unless stated
+    """
+
+    items: NDArray[np.int64]
+    verdicts: NDArray[np.int64]
+    confidences: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @classmethod
+    def of(cls, items: Any = (), verdicts: Any = (), confidences: Any = None) -> Labels:
+        """Build from anything that numpy reads."""
+        places = np.asarray(items, np.int64)
+        sure = np.ones(len(places)) if confidences is None else np.asarray(confidences, np.float64)
+        return cls(places, np.asarray(verdicts, np.int64), sure)
+
+    @property
+    def decided(self) -> Labels:
+        """Those that say anomalous or normal."""
+        return self[self.verdicts >= 0]
+
+    def __getitem__(self, rows: Any) -> Labels:
+        return Labels(self.items[rows], self.verdicts[rows], self.confidences[rows])
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What a learner holds of every item.
+
+    Attributes
+    ----------
+    mean : (n,) float64, higher is more anomalous
+    std : (n,) float64, how far the mean may be off; 0 where a learner cannot tell
+    votes : (v, n) float64, the views of a learner's experts where it has some
+    """
+
+    mean: NDArray[np.float64]
+    std: NDArray[np.float64]
+    votes: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Items to be judged next, the most wanted first.
+
+    Attributes
+    ----------
+    items : (n,) int64 places
+    probabilities : (n,) float64, the chance with which each was chosen, given the choices before it
+    policies : n names of what chose each
+    """
+
+    items: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    policies: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+class Learner(BaseEstimator, ABC):  # type: ignore[misc]
+    """Move the unsupervised ranking of a pool of items by the labels of some of them.
+
+    The belief is a pure function of the items and the list of labels: replaying the list gives the same floats, and
+    leaving a label out is what undoes it.
+    """
+
+    @abstractmethod
+    def fit(self, X: Items) -> Self:
+        """Learn from the pool whatever needs no label; forget the labels."""
+
+    @abstractmethod
+    def update(self, labels: Labels) -> Self:
+        """Hold these labels and no others; what is shared with the labels held before need not be learnt again."""
+
+    @abstractmethod
+    def belief(self) -> Belief:
+        """Return what is held of every item of the pool."""
+
+    @abstractmethod
+    def score(self, X: Items) -> NDArray[np.float64]:
+        """Return (k,) the posterior of other items, from what the artifact keeps: no pool is needed."""
+
+    def rank(self) -> NDArray[np.float64]:
+        """Return (n,) the posterior of the pool, higher is more anomalous."""
+        return self.belief().mean
+
+
+class QueryStrategy(BaseEstimator, ABC):  # type: ignore[misc]
+    """Choose the items that an analyst judges next."""
+
+    @abstractmethod
+    def query(
+        self, scores: Belief, X: Items, labels: Labels, n: int, *, open_: NDArray[np.bool_], rng: np.random.Generator
+    ) -> Choice:
+        """Choose at most `n` items.
+
+        Parameters
+        ----------
+        open_ : (N,) whether an item may be chosen: neither judged already nor on another analyst's screen
+        rng : of what is left to chance
+        """

@@ -1,0 +1,87 @@
+"""Isolation forests read as a map: which leaf of every tree an item falls into.
+
+Two items are alike as far as they share leaves. Leaves are numbered within their tree, so that a code is one byte.
+
+Shapes: n items, t trees.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from anomaly.detectors.table import TablePreparer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.base import FeatureMatrix
+
+    Codes = NDArray[np.uint8]
+
+_BLOCK = 100_000
+
+
+class LeafMap(BaseEstimator):  # type: ignore[misc]
+    """Grow an isolation forest on a view and say into which leaves items fall.
+
+    Parameters
+    ----------
+    trees : trees of the forest
+    sample : rows that each tree grows on; at most 256, so that a leaf's number is one byte
+    """
+
+    def __init__(self, *, trees: int = 100, sample: int = 256, random_state: int = 0) -> None:
+        self.trees = trees
+        self.sample = sample
+        self.random_state = random_state
+
+    def fit(self, X: FeatureMatrix) -> Self:
+        """Grow the trees; no label is needed."""
+        from sklearn.ensemble import IsolationForest
+
+        self.prepare_ = TablePreparer(scaling="none").fit(X)
+        values = self.prepare_.transform(X)
+        self.forest_ = None
+        if values.shape[1] and len(values) > 1:
+            size = min(self.sample, 256, len(values))
+            self.forest_ = IsolationForest(n_estimators=self.trees, max_samples=size, random_state=self.random_state)
+            self.forest_.fit(values)
+        return self
+
+    def codes(self, X: FeatureMatrix) -> Codes:
+        """Return (t, n) the number of the leaf, within its tree, that each item falls into."""
+        out = np.zeros((self.trees, len(X)), np.uint8)
+        if self.forest_ is None:
+            return out
+        numbers = [np.cumsum(tree.tree_.children_left < 0) - 1 for tree in self.forest_.estimators_]
+        for start in range(0, len(X), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            values = self.prepare_.transform(_rows(X, rows))
+            for k, tree in enumerate(self.forest_.estimators_):
+                out[k, rows] = numbers[k][tree.tree_.apply(values)]
+        return out
+
+    def depths(self) -> NDArray[np.float64]:
+        """Return (t, 256) the depth of each leaf: the splits above it, and those its rows would still take."""
+        out = np.zeros((self.trees, 256))
+        for k, tree in enumerate([] if self.forest_ is None else self.forest_.estimators_):
+            leaf = tree.tree_.children_left < 0
+            depth = tree.tree_.compute_node_depths() - 1.0 + _unsplit(tree.tree_.n_node_samples)
+            out[k, : leaf.sum()] = depth[leaf]
+        return out
+
+
+def _unsplit(n: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean depth of a random tree over n rows (Liu et al. 2008, equation 1)."""
+    n = np.maximum(n, 1).astype(np.float64)
+    harmonic = np.log(np.maximum(n - 1, 1)) + np.euler_gamma
+    return np.where(n > 2, 2 * harmonic - 2 * (n - 1) / n, np.where(n == 2, 1.0, 0.0))
+
+
+def _rows(X: FeatureMatrix, rows: Any) -> FeatureMatrix:
+    from anomaly.base import FeatureMatrix
+
+    return FeatureMatrix(X.values[rows], X.names)

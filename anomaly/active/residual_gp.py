@@ -1,0 +1,149 @@
+"""Closed-form regression of what the labels add to the unsupervised score.
+
+One label is one step of a Cholesky factorisation: it costs a pass over the pool, whose length does not depend on what
+else is known but for the factor's own rows.
+
+Shapes: n items of the pool, l labels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from anomaly.active.kernel import ItemKernel
+from anomaly.base import Belief, Labels, Learner
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.active.items import Items
+
+    Floats = NDArray[np.float64]
+
+
+class ResidualGP(Learner):
+    """A Gaussian process over (label - prior), whose prior mean is the calibrated score.
+
+    Parameters
+    ----------
+    kernel : how alike items are; `ItemKernel` unless stated
+    noise : variance of a label of full confidence; one of confidence c has noise / c^2
+    low, high : prior mean of the least and the most anomalous item
+    """
+
+    def __init__(
+        self,
+        *,
+        kernel: ItemKernel | None = None,
+        noise: float = 0.1,
+        low: float = -0.25,
+        high: float = 0.75,
+        random_state: int = 0,
+    ) -> None:
+        self.kernel = kernel
+        self.noise = noise
+        self.low = low
+        self.high = high
+        self.random_state = random_state
+
+    def fit(self, X: Items) -> Self:
+        """Grow the kernel's forests and read the pool's marks."""
+        self.kernel_ = (self.kernel or ItemKernel(random_state=self.random_state)).fit(X)
+        self.range_ = (float(X.scores.min(initial=0.0)), float(X.scores.max(initial=0.0)))
+        self._pool = self.kernel_.marks(X)
+        self._prior = self._prior_of(X)
+        self._rows = np.zeros((0, len(X)), np.float32)
+        self._labels = Labels.of()
+        self._factor: list[tuple[float, float]] = []
+        self._restart(0)
+        self._keep()
+        return self
+
+    def update(self, labels: Labels) -> Self:
+        """Keep the steps of the labels that are shared with those held before, and take the rest."""
+        labels = labels.decided
+        shared = _shared(self._labels, labels)
+        if shared < len(self._labels):
+            self._labels = labels[:shared]
+            self._restart(shared)
+        for k in range(shared, len(labels)):
+            self._add(labels[k : k + 1])
+        self._labels = labels
+        self._keep()
+        return self
+
+    def belief(self) -> Belief:
+        """Return the posterior mean and standard deviation of every item of the pool."""
+        return Belief(self._mean.copy(), np.sqrt(np.maximum(self._variance, 0.0)))
+
+    def score(self, X: Items) -> Floats:
+        """Return (k,) the posterior mean of other items, at the cost of one kernel row per label."""
+        mean = self._prior_of(X)
+        if not len(self.weights_):
+            return mean
+        marks = self.kernel_.marks(X)
+        for k, weight in enumerate(self.weights_):
+            mean += weight * self.kernel_.row(self.labelled_.take(np.array([k])), marks)
+        return mean
+
+    def _prior_of(self, X: Items) -> Floats:
+        low, high = self.range_
+        place = np.clip((X.scores - low) / max(high - low, 1e-12), 0.0, 1.0)
+        return self.low + (self.high - self.low) * place
+
+    def _restart(self, steps: int) -> None:
+        """Go back to the prior and take the first steps again; their rows are known already."""
+        self._mean, self._variance = self._prior.copy(), np.ones(len(self._prior))
+        self._factor = self._factor[:steps]
+        for k in range(steps):
+            self._move(self._rows[k], self._factor[k])
+
+    def _add(self, label: Labels) -> None:
+        """Take one label: the row of the factor that it adds, and the step along it."""
+        item, steps = int(label.items[0]), len(self._factor)
+        row = self.kernel_.row(self._pool.take(label.items), self._pool)
+        if steps:
+            row -= self._rows[:steps, item] @ self._rows[:steps]
+        noise = self.noise / float(label.confidences[0]) ** 2
+        root = np.sqrt(max(float(self._variance[item]), 0.0) + noise)
+        step = (float(label.verdicts[0]) - float(self._mean[item])) / root
+        row /= np.float32(root)
+        self._reserve(steps + 1)
+        self._rows[steps] = row
+        self._factor.append((root, step))
+        self._move(row, (root, step))
+
+    def _move(self, row: NDArray[np.float32], factor: tuple[float, float]) -> None:
+        self._mean += factor[1] * row
+        self._variance -= np.square(row, dtype=np.float64)
+
+    def _reserve(self, steps: int) -> None:
+        """Make room for the rows, twice as much as before whenever it is used up."""
+        if steps > len(self._rows):
+            grown = np.zeros((max(2 * len(self._rows), 16), len(self._prior)), np.float32)
+            grown[: len(self._rows)] = self._rows
+            self._rows = grown
+
+    def _keep(self) -> None:
+        """Keep what scores other items: the marks of the labelled ones and their weights."""
+        from scipy.linalg import solve_triangular
+
+        items = self._labels.items
+        self.labelled_ = self._pool.take(items)
+        lower = np.tril(self._rows[: len(items), items].T.astype(np.float64), -1)
+        lower[np.diag_indices(len(items))] = [root for root, _ in self._factor]
+        steps = np.array([step for _, step in self._factor])
+        self.weights_ = solve_triangular(lower.T, steps, lower=False) if len(items) else steps
+
+
+def _shared(before: Labels, after: Labels) -> int:
+    """Return how many labels at the head of two lists are the same."""
+    n = min(len(before), len(after))
+    same = (
+        (before.items[:n] == after.items[:n])
+        & (before.verdicts[:n] == after.verdicts[:n])
+        & (before.confidences[:n] == after.confidences[:n])
+    )
+    return n if same.all() else int(np.argmin(same))

@@ -29,17 +29,18 @@ class Links:
     Attributes
     ----------
     offsets : (n + 1,) int64
-    codes : int64, one number for a value of a kind; 0 and up
+    codes : uint64, one number for each value of each kind, the same in every file
     """
 
     offsets: NDArray[np.int64]
-    codes: NDArray[np.int64]
+    codes: NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
 
     def take(self, rows: NDArray[np.int64]) -> Links:
         """Return the links of some items."""
-        lengths = np.diff(self.offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        places, offsets = slices(self.offsets, rows)
         return Links(offsets, self.codes[places])
 
 
@@ -62,6 +63,7 @@ class Items:
 
     def __post_init__(self) -> None:
         sizes = {"ids": len(self.ids), "scores": len(self.scores), **{k: len(v) for k, v in self.views.items()}}
+        sizes |= {} if self.links is None else {"links": len(self.links)}
         if len(set(sizes.values())) > 1:
             raise DataError(f"items differ in number: {sizes}; give one row of each per item")
         if not np.isfinite(self.scores).all():
@@ -77,3 +79,10 @@ class Items:
         views = {name: FeatureMatrix(view.values[index], view.names) for name, view in self.views.items()}
         links = None if self.links is None else self.links.take(index)
         return Items(self.ids[index], self.scores[index], views, links)
+
+
+def slices(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the flat places of what some ragged rows hold, and the offsets these then have."""
+    lengths = np.diff(offsets)[rows]
+    after = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(after[-1]) + np.repeat(offsets[rows] - after[:-1], lengths), after

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from anomaly.active.items import EMBEDDING, Items, Links
+from anomaly.active.items import EMBEDDING, Items, slices
 from anomaly.active.leaves import LeafMap
 
 if TYPE_CHECKING:
@@ -28,20 +28,22 @@ class Marks:
     ----------
     codes : (t, n) uint8 leaf of each item in each tree
     points : (n, d) float32, embeddings in units of the kernel's length scale; d = 0 where there are none
-    links : the values that items share, None where there are none
+    offsets : (n + 1,) int64, item i holds the values ``held[offsets[i]:offsets[i + 1]]``
+    held : int64, places among the values that the kernel knows
     """
 
     codes: NDArray[np.uint8]
     points: Floats
-    links: Links | None
+    offsets: NDArray[np.int64]
+    held: NDArray[np.int64]
 
     def __len__(self) -> int:
         return int(self.codes.shape[1])
 
     def take(self, rows: NDArray[np.int64]) -> Marks:
         """Return the marks of some items."""
-        links = None if self.links is None else self.links.take(rows)
-        return Marks(np.ascontiguousarray(self.codes[:, rows]), self.points[rows], links)
+        places, offsets = slices(self.offsets, rows)
+        return Marks(np.ascontiguousarray(self.codes[:, rows]), self.points[rows], offsets, self.held[places])
 
 
 class ItemKernel(BaseEstimator):  # type: ignore[misc]
@@ -87,15 +89,16 @@ class ItemKernel(BaseEstimator):  # type: ignore[misc]
         points = np.zeros((len(X), 0), np.float32)
         if self.center_.size:
             points = ((X.views[EMBEDDING].values - self.center_) / self.scale_).astype(np.float32)
-        return Marks(np.concatenate(codes) if codes else np.zeros((1, len(X)), np.uint8), points, X.links)
+        leaves = np.concatenate(codes) if codes else np.zeros((1, len(X)), np.uint8)
+        return Marks(leaves, points, *self._held(X))
 
     def row(self, one: Marks, many: Marks) -> Floats:
         """Return (n,) the likeness of one item and many."""
         out = _shared_leaves(one.codes[:, 0], many.codes) * np.float32(self.weights_[0])
         if self.weights_[1]:
             out += np.float32(self.weights_[1]) * _nearness(one.points[0], many.points)
-        if self.weights_[2] and one.links is not None and many.links is not None:
-            out += np.float32(self.weights_[2]) * self._common(one.links, many.links)
+        if self.weights_[2]:
+            out += np.float32(self.weights_[2]) * self._common(one, many)
         return out
 
     def _learn_scale(self, X: Items) -> None:
@@ -109,23 +112,28 @@ class ItemKernel(BaseEstimator):  # type: ignore[misc]
 
     def _learn_links(self, X: Items) -> None:
         """Weigh each value by how few items hold it: a value that everyone holds links nobody."""
-        self.rare_ = np.zeros(0)
-        if X.links is None or not len(X.links.codes):
-            return
-        held = np.bincount(X.links.codes)
-        self.rare_ = np.where(held > 0, np.log((len(X) + 1) / np.maximum(held, 1)) / np.log(len(X) + 1), 0.0)
+        self.known_, self.rare_ = np.zeros(0, np.uint64), np.zeros(0)
+        if X.links is not None and len(X.links.codes):
+            self.known_, held = np.unique(X.links.codes, return_counts=True)
+            self.rare_ = np.log((len(X) + 1) / held) / np.log(len(X) + 1)
 
-    def _common(self, one: Links, many: Links) -> Floats:
+    def _held(self, X: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return offsets and places of the known values that items hold."""
+        if X.links is None or not len(self.known_):
+            return np.zeros(len(X) + 1, np.int64), np.zeros(0, np.int64)
+        place = np.minimum(np.searchsorted(self.known_, X.links.codes), len(self.known_) - 1)
+        known = self.known_[place] == X.links.codes
+        return np.append(0, np.cumsum(known))[X.links.offsets], place[known]
+
+    def _common(self, one: Marks, many: Marks) -> Floats:
         """Return (n,) the cosine of the values held, each weighed by its rarity."""
-        wanted = np.zeros(max(len(self.rare_), 1))
-        known = one.codes[one.codes < len(self.rare_)]
-        wanted[known] = self.rare_[known]
-        norm = np.linalg.norm(wanted)
-        codes = np.minimum(many.codes, len(wanted) - 1)
-        weight = np.where(many.codes < len(self.rare_), self.rare_[codes], 0.0)
-        dot, square = _sums(weight * wanted[codes], many.offsets), _sums(weight**2, many.offsets)
-        scale = norm * np.sqrt(square)
-        return np.divide(dot, scale, out=np.zeros(len(dot)), where=scale > 0).astype(np.float32)
+        wanted = np.zeros(len(self.rare_))
+        wanted[one.held] = self.rare_[one.held]
+        weight = self.rare_[many.held]
+        dot, square = _sums(weight * wanted[many.held], many.offsets), _sums(weight**2, many.offsets)
+        scale = float(np.linalg.norm(wanted)) * np.sqrt(square)
+        cosine = np.divide(dot, scale, out=np.zeros(len(dot)), where=scale > 1e-9)
+        return np.asarray(cosine, np.float32)
 
 
 def _shared_leaves(code: NDArray[np.uint8], codes: NDArray[np.uint8]) -> Floats:
@@ -133,15 +141,13 @@ def _shared_leaves(code: NDArray[np.uint8], codes: NDArray[np.uint8]) -> Floats:
     count = np.zeros(codes.shape[1], np.uint16)
     for own, others in zip(code, codes, strict=True):
         count += others == own
-    share: Floats = count / np.float32(len(codes))
-    return share
+    return np.asarray(count / np.float32(len(codes)), np.float32)
 
 
 def _nearness(point: Floats, points: Floats) -> Floats:
     """Return (n,) exp(-d^2 / 2) with distances in units of the length scale."""
     square = ((points - point) ** 2).sum(1)
-    near: Floats = np.exp(-0.5 * square)
-    return near
+    return np.asarray(np.exp(-0.5 * square), np.float32)
 
 
 def _sums(values: NDArray[np.float64], offsets: NDArray[np.int64]) -> NDArray[np.float64]:

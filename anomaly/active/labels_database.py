@@ -1,0 +1,118 @@
+"""The engine under a label log: SQLite in a file with one writer, or PostgreSQL by a URL."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly.errors import AnomalyError, ArtifactError, ConfigError
+
+try:
+    from sqlalchemy import Engine, create_engine, event
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.pool import QueuePool
+except ImportError as error:
+    raise AnomalyError("labels are kept through SQLAlchemy: pip install 'anomaly[label]'") from error
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+_WAIT_MS = 10_000
+
+
+def connect(where: Path | str, *, read_only: bool = False) -> Engine:
+    """Return the engine of a database: a file, made where there is none, or a URL.
+
+    Raises
+    ------
+    ConfigError
+        If the URL names no known engine.
+    ArtifactError
+        If the database cannot be opened.
+    """
+    from anomaly.active.labels_schema import metadata
+
+    text = str(where)
+    engine = _postgres(text) if "://" in text else _sqlite(Path(where), "BEGIN" if read_only else "BEGIN IMMEDIATE")
+    try:
+        metadata.create_all(engine)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise ArtifactError(f"{shown(where)}: the label database cannot be opened ({reason(error)})") from error
+    return engine
+
+
+def _sqlite(path: Path, begin: str) -> Engine:
+    """Return an engine with one connection: whoever writes waits in the pool, never for the file."""
+    engine = create_engine(
+        f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"timeout": 10}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        # Transactions begin in `_begin`; the driver would begin them late and unasked.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_WAIT_MS}", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _postgres(text: str) -> Engine:
+    try:
+        url = make_url(text)
+        if url.get_backend_name() != "postgresql":
+            raise ConfigError(f"database={shown(text)}: expected a file or a postgresql:// URL")
+        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise ConfigError(f"database={shown(text)}: not a URL of a database ({reason(error)})") from error
+    except ImportError as error:
+        raise AnomalyError("labels in PostgreSQL need its driver: pip install 'anomaly[postgres]'") from error
+
+
+def shown(where: Path | str) -> str:
+    """Return where a database is, without a password."""
+    text = str(where)
+    if "://" not in text:
+        return text
+    with suppress(ArgumentError):
+        return make_url(text).render_as_string(hide_password=True)
+    return text.partition("://")[0] + "://…"
+
+
+def reason(error: Exception) -> str:
+    """Return the database's own words, in one line."""
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split())
+
+
+class WriterLock:
+    """The right to write to a file of labels, which one process has at a time; it ends with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: BinaryIO = path.with_name(path.name + ".lock").open("ab")
+        try:
+            _lock(self._file)
+        except OSError as error:
+            self._file.close()
+            raise ArtifactError(
+                f"{path}: another labelling session is writing to it; join that one, or end it first"
+            ) from error
+
+    def release(self) -> None:
+        """Let another process write."""
+        self._file.close()
+
+
+def _lock(file: BinaryIO) -> None:
+    if os.name == "posix":
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

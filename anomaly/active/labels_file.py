@@ -1,0 +1,133 @@
+"""Labels in and out as Parquet and CSV."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from anomaly.active.labels import SCHEMA, VERDICTS, Label, standing
+from anomaly.atomic import replacing
+from anomaly.errors import DataError, SchemaError
+
+if TYPE_CHECKING:
+    from anomaly.active.labels_log import LabelLog
+
+_ITEM = ("item", "sequence", "id")
+_TIMES = ("event_time", "known_at", "recorded_at")
+_OWN = ("seq", "supersedes")
+"""What the log itself counts; the rows of a file are renumbered."""
+
+
+def write_labels(table: pl.DataFrame, path: Path | str, *, everything: bool = True) -> Path:
+    """Write rows of a log as Parquet or CSV: all of them, or the verdicts that stand with `label` 1, 0, -1."""
+    if not everything:
+        table = standing(table)
+        numbers = [VERDICTS[verdict] for verdict in table["verdict"]]
+        table = table.with_columns(pl.Series("label", numbers, dtype=pl.Int8))
+    path = Path(path)
+    with replacing(path) as temporary:
+        if path.suffix == ".csv":
+            table.write_csv(temporary, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+        elif path.suffix == ".parquet":
+            table.write_parquet(temporary)
+        else:
+            raise DataError(f"{path}: labels are written as .parquet or .csv")
+    return path
+
+
+def read_labels(path: Path | str, *, annotator: str = "import", source: str = "analyst") -> list[Label]:
+    """Return the rows of a file: those of an exported log, or items with verdicts or labels 1, 0, -1.
+
+    A row without a key takes one from what it says, so that a file that is read twice counts once.
+
+    Parameters
+    ----------
+    annotator, source : of rows that state none
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, has no column for the item or the verdict, or a row is none.
+    """
+    table = _table(Path(path))
+    name = next((c for c in _ITEM if c in table.columns), None)
+    if name is None or not {"verdict", "label"} & set(table.columns):
+        there = ", ".join(table.columns)
+        raise SchemaError(f"{path}: expected a column item, sequence or id, and verdict or label; there are {there}")
+    table = table.rename({name: "item"}) if name != "item" else table
+    if "verdict" not in table.columns:
+        table = table.with_columns(verdict=_verdicts(table["label"], path))
+    table = table.select(c for c in SCHEMA if c in table.columns)
+    found = []
+    for number, row in enumerate(_plain(table, path).iter_rows(named=True), 1):
+        try:
+            found.append(_label(row, annotator, source))
+        except DataError as error:
+            raise DataError(f"{path}, row {number}: {error}") from error
+    return found
+
+
+def import_labels(log: LabelLog, rows: list[Label]) -> int:
+    """Append the rows of a file, renumbered, and return how many were not there before."""
+    before = max((row.seq for row in log.read()), default=0)
+    places: dict[int, int] = {}
+    for row in rows:
+        supersedes = None
+        if row.supersedes is not None:
+            supersedes = places.get(row.supersedes)
+            if supersedes is None:
+                raise DataError(f"item {row.item}: supersedes={row.supersedes} names no earlier row of the file")
+        written = log.append(replace(row, seq=0, supersedes=supersedes))
+        places[row.seq] = written.seq
+    return sum(row.seq > before for row in log.read(before))
+
+
+def _table(path: Path) -> pl.DataFrame:
+    try:
+        if path.suffix == ".csv":
+            return pl.read_csv(path, infer_schema_length=None, schema_overrides={"item": pl.String})
+        return pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path}: cannot be read as labels ({str(error).splitlines()[0]})") from error
+
+
+def _verdicts(label: pl.Series, path: Path | str) -> pl.Series:
+    names = {number: verdict for verdict, number in VERDICTS.items()}
+    found = [None if value is None else names.get(int(value)) for value in label.cast(pl.Float64, strict=False)]
+    if None in found:
+        where = found.index(None)
+        raise DataError(f"{path}, row {where + 1}: label={label[where]}: expected 1, 0 or -1")
+    return pl.Series("verdict", found, dtype=pl.String)
+
+
+def _plain(table: pl.DataFrame, path: Path | str) -> pl.DataFrame:
+    """Return the columns in their types, times as microseconds."""
+    columns = []
+    for name, column in zip(table.columns, table.get_columns(), strict=True):
+        try:
+            columns.append(_microseconds(column) if name in _TIMES else column.cast(SCHEMA[name]))
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{path}: column {name}: {str(error).splitlines()[0]}") from error
+    return pl.DataFrame(columns)
+
+
+def _microseconds(time: pl.Series) -> pl.Series:
+    if time.dtype == pl.String:
+        time = time.str.to_datetime(time_unit="us", time_zone="UTC")
+    return (time if time.dtype.is_integer() else time.cast(pl.Datetime("us"))).cast(pl.Int64)
+
+
+def _label(row: dict[str, Any], annotator: str, source: str) -> Label:
+    said = {name: value for name, value in row.items() if value is not None}
+    said = {"annotator": annotator, "source": source, **said}
+    if "item" not in said:
+        raise DataError("has no item")
+    if "key" not in said:
+        content = json.dumps({k: v for k, v in said.items() if k not in _OWN}, sort_keys=True, ensure_ascii=False)
+        said["key"] = sha256(content.encode()).hexdigest()[:32]
+    return Label(**said)

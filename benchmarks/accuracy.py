@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py                  every set with role `benchmark` below $ANOMALY_DATA/sequences
     python benchmarks/accuracy.py --sets schonlau_sea --seeds 0 trainer.max_epochs=5
-    python benchmarks/accuracy.py --data FOLDER    a labelled folder of your own, see labelled.py
+    python benchmarks/accuracy.py --data FOLDER    a labelled folder of your own, see anomaly.sweeps.folder
 
 Each set and seed is a process of its own: it gives its memory back, and a crash is a row. Finished cells lie in the
 folder --work and are not run again for the same configuration.
@@ -21,8 +21,9 @@ from typing import Any
 
 from accuracy_cell import configuration, run_cell
 from accuracy_table import draw_table, summarise
-from labelled import LabelledFolder, find_folders, read_folder
 from measure import ROOT, result_path, stamp, write_json
+
+from anomaly.sweeps.folder import LabelledFolder, find_folders, read_folder
 
 WORK = Path(__file__).parent / "work"
 

@@ -19,13 +19,13 @@ from anomaly.metrics.calibration import uniformity
 from anomaly.metrics.ranking import auroc, average_precision
 
 if TYPE_CHECKING:
-    from labelled import LabelledFolder, Which
     from numpy.typing import NDArray
 
     from anomaly.ensemble.pipeline import CalibratedEnsemble, Scored
     from anomaly.events.encoder import EventEncoder
     from anomaly.sequences.build import Prepared
     from anomaly.sequences.store import SequenceStore
+    from anomaly.sweeps.folder import LabelledFolder, Which
 
 FLOORS = {
     "sequence": {

@@ -10,10 +10,10 @@ import pytest
 from accuracy import cell
 from accuracy_cell import configuration, judge, match
 from accuracy_table import draw_table, summarise
-from labelled import LabelledFolder
 from measure import stamp, write_json
 
 from anomaly.errors import ConfigError, DataError
+from anomaly.sweeps.folder import LabelledFolder
 
 
 def row(seed: int, auroc: float, precision: float, name: str = "proc_receipt_010") -> dict[str, Any]:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from labelled import find_folders, read_folder
 
 from anomaly.errors import ConfigError, DataError, SchemaError
+from anomaly.sweeps.folder import find_folders, read_folder
 
 HEAD = """
 role: {role}

@@ -105,11 +105,6 @@ class Label:
         if not self.item or not self.annotator or not self.key:
             raise DataError("a label needs an item, an annotator and a key")
 
-    @property
-    def judges(self) -> bool:
-        """Whether it says what the item is."""
-        return self.verdict in VERDICTS
-
 
 def frame(labels: Iterable[Label]) -> pl.DataFrame:
     """Return rows of the log as a table, in their order."""

@@ -69,22 +69,19 @@ class LabelLog:
 
     def extend(self, labels: Iterable[Label]) -> list[Label]:
         """Write rows, all of them or none, and return them as they stand in the log."""
-        from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+        from sqlalchemy.exc import SQLAlchemyError
 
         rows = list(labels)
         try:
             return self._write(rows)
-        except IntegrityError:
-            # Another server has written one of the keys in between; this time it is found.
-            try:
-                return self._write(rows)
-            except SQLAlchemyError as error:
-                raise ArtifactError(f"{shown(self.where)}: no label was written ({reason(error)})") from error
         except SQLAlchemyError as error:
             raise ArtifactError(f"{shown(self.where)}: no label was written ({reason(error)})") from error
 
     def _write(self, rows: list[Label]) -> list[Label]:
         with self.engine.begin() as connection:
+            if self.engine.dialect.name == "postgresql":
+                # One writer at a time: whoever reads beyond a place must miss no row that was numbered before it.
+                connection.exec_driver_sql("LOCK TABLE labels IN SHARE ROW EXCLUSIVE MODE")
             return [self._known(connection, row) or self._insert(connection, row) for row in rows]
 
     def _known(self, connection: Connection, label: Label) -> Label | None:

@@ -1,0 +1,123 @@
+"""The fold of the label log: whose word stands on which item, what is disputed, and what each has said last."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from anomaly.active.labels import VERDICTS, Label
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEAD = "lead"
+"""Policy of a verdict that settles a dispute."""
+
+
+@dataclass
+class Ledger:
+    """What the rows of a log amount to, kept up to date row by row.
+
+    Attributes
+    ----------
+    seq : place of the last row
+    rows : every row by place
+    keys : every row by key
+    words : by item, who said what last, in the order in which it was said; moves such as a skip included
+    said : by annotator, the rows that stand, the last of which is undone first
+    asked : items whose score somebody asked for, with who did
+    """
+
+    seq: int = 0
+    rows: dict[int, Label] = field(default_factory=dict)
+    keys: dict[str, Label] = field(default_factory=dict)
+    words: dict[str, dict[str, Label]] = field(default_factory=lambda: defaultdict(dict))
+    said: dict[str, list[Label]] = field(default_factory=lambda: defaultdict(list))
+    asked: set[tuple[str, str]] = field(default_factory=set)
+
+    def add(self, rows: Iterable[Label]) -> None:
+        """Take further rows of the log."""
+        for row in rows:
+            self.rows[row.seq] = self.keys[row.key] = row
+            self.seq = row.seq
+            if row.verdict == "asked":
+                self.asked.add((row.item, row.annotator))
+            elif row.verdict == "withdrawn":
+                self._take_back(self.rows[row.supersedes or 0])
+            else:
+                # What it corrects stays below it, to come back when it is undone.
+                self.said[row.annotator].append(row)
+                self.words[row.item].pop(row.annotator, None)
+                self.words[row.item][row.annotator] = row
+
+    def _take_back(self, row: Label) -> None:
+        own = self.said[row.annotator]
+        if row in own:
+            own.remove(row)
+        if self.words[row.item].get(row.annotator) == row:
+            del self.words[row.item][row.annotator]
+            before = [other for other in own if other.item == row.item]
+            if before:
+                self.words[row.item][row.annotator] = before[-1]
+
+    def word(self, item: str, annotator: str) -> Label | None:
+        """Return what somebody said last of an item, where it stands."""
+        return self.words[item].get(annotator) if item in self.words else None
+
+    def last(self, annotator: str) -> Label | None:
+        """Return what undoing would take back."""
+        own = self.said.get(annotator)
+        return own[-1] if own else None
+
+    def verdicts(self, item: str) -> list[Label]:
+        """Return the verdicts that stand on an item."""
+        return [row for row in self.words.get(item, {}).values() if row.verdict in VERDICTS]
+
+    def decision(self, item: str) -> Label | None:
+        """Return the verdict that counts: the lead's, or the first where all agree; None while it is disputed."""
+        found = self.verdicts(item)
+        settled = [row for row in found if row.policy == LEAD]
+        if settled:
+            return settled[-1]
+        firm = [row for row in found if row.verdict != "unsure"]
+        if len({row.verdict for row in firm}) > 1 or self._escalated(item):
+            return None
+        return (firm or found or [None])[0]
+
+    def _escalated(self, item: str) -> bool:
+        return any(row.verdict == "escalated" for row in self.words.get(item, {}).values())
+
+    def decisions(self) -> list[Label]:
+        """Return the verdicts that count, one of each item, in the order in which they were written."""
+        found = [self.decision(item) for item in self.words]
+        return sorted((row for row in found if row is not None), key=lambda row: row.seq)
+
+    def disputes(self) -> list[str]:
+        """Return the items that wait for a lead: opinions differ, or somebody handed them up."""
+        return [item for item, words in self.words.items() if words and self._waits(item)]
+
+    def _waits(self, item: str) -> bool:
+        if self.decision(item) is not None:
+            return False
+        return self._escalated(item) or bool(self.verdicts(item))
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """Return the independent verdicts, the earlier first, of items that two people judged without the lead."""
+        found = []
+        for item in self.words:
+            own = sorted((r for r in self.verdicts(item) if r.policy != LEAD), key=lambda r: r.seq)
+            if len(own) > 1:
+                found.append((own[0].verdict, own[1].verdict))
+        return found
+
+
+def kappa(pairs: list[tuple[str, str]]) -> float | None:
+    """Return the agreement beyond chance of pairs of verdicts (Cohen 1960); None where chance alone agrees."""
+    n = len(pairs)
+    if not n:
+        return None
+    agreed = sum(a == b for a, b in pairs) / n
+    share = {v: (sum(a == v for a, _ in pairs) / n, sum(b == v for _, b in pairs) / n) for v in VERDICTS}
+    chance = sum(a * b for a, b in share.values())
+    return None if chance >= 1 else (agreed - chance) / (1 - chance)

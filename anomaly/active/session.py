@@ -1,0 +1,330 @@
+"""A labelling session of several analysts: which case is whose, what was said, and how far it has come.
+
+Everything that counts is in the database; the session is a fold of it, so a restarted one goes on where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from anomaly.active.labels import VERDICTS, Label
+from anomaly.active.labels_log import now
+from anomaly.active.learner import ActiveLearner, Taught
+from anomaly.active.leases import Lease, Leases
+from anomaly.active.ledger import LEAD, Ledger, kappa
+from anomaly.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anomaly.active.labels_log import LabelLog
+
+BLIND, SEARCH = "blind", "search"
+"""Policies besides those of a strategy: a second opinion that does not know of the first, and a case looked for."""
+RECENT = 20
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a session has come.
+
+    Attributes
+    ----------
+    labels : items with a verdict that counts
+    found : those of them that are anomalous
+    recent : share of anomalous ones among the last 20 decided, None before the first
+    waiting : items that wait for a lead
+    doubled, agreement : items that two people judged, and Cohen's kappa of these
+    """
+
+    labels: int
+    found: int
+    recent: float | None
+    waiting: int
+    doubled: int
+    agreement: float | None
+
+
+class LabelSession:
+    """Hand out cases, take verdicts, rank anew after each.
+
+    Parameters
+    ----------
+    learner : over the items of the session
+    log : where every verdict goes
+    model_version : of the run that ranked the items, written with every verdict
+    double : share of the cases that a second analyst judges without knowing of the first
+    lease : seconds for which a case is held without a sign of life
+    leads : names of those who settle disputes
+    times : (n,) microseconds at which each item ended, where there are times
+    """
+
+    def __init__(
+        self,
+        learner: ActiveLearner,
+        log: LabelLog,
+        *,
+        model_version: str | None = None,
+        double: float = 0.1,
+        lease: float = 600.0,
+        leads: Sequence[str] = (),
+        times: Sequence[int | None] | None = None,
+    ) -> None:
+        if not 0 <= double <= 1:
+            raise DataError(f"double={double}: expected a share from 0 to 1")
+        self.learner, self.log = learner, log
+        self.model_version = model_version
+        self.double = double
+        self.leads = frozenset(leads)
+        self.times = times
+        self.leases = Leases(log, seconds=lease)
+        self.ledger = Ledger()
+        self.places = {str(item): place for place, item in enumerate(learner.items.ids.to_list())}
+        self._lock = RLock()
+        with self._lock:
+            self._read()
+
+    def next(self, annotator: str) -> Lease | None:
+        """Return the case that somebody holds, or hand out the next one; None where nothing is left.
+
+        Second opinions come first, so that disagreements show while they can still be asked about.
+        """
+        with self._lock:
+            self._read()
+            held = self.leases.held()
+            own = [lease for lease in held if lease.annotator == annotator and not lease.spare]
+            return own[-1] if own else self._hand_out(annotator, held)
+
+    def spares(self, annotator: str, n: int) -> list[Lease]:
+        """Hold `n` further cases, to be judged while the network is cut."""
+        with self._lock:
+            self._read()
+            found = [lease for lease in self.leases.held() if lease.annotator == annotator and lease.spare]
+            while len(found) < n:
+                lease = self._hand_out(annotator, self.leases.held(), spare=True)
+                if lease is None:
+                    break
+                found.append(lease)
+            return found
+
+    def open(self, annotator: str, item: str) -> Lease | None:
+        """Hold a case that was looked for, and put back the one on screen; None where somebody else holds it.
+
+        Raises
+        ------
+        DataError
+            If there is no such item.
+        """
+        if item not in self.places:
+            raise DataError(f"{item!r}: no such item in this session")
+        with self._lock:
+            self._read()
+            policy = LEAD if self._leads(annotator, item) else SEARCH
+            mine = self.leases.of(annotator, item)
+            lease = self.leases.take(item, annotator, *((mine.policy, mine.probability) if mine else (policy, None)))
+            if lease is not None:
+                self._put_back(annotator, item)
+            return lease
+
+    def say(
+        self,
+        annotator: str,
+        item: str,
+        verdict: str,
+        *,
+        key: str,
+        typology: str | None = None,
+        confidence: float | None = None,
+        note: str | None = None,
+        duration_ms: int | None = None,
+    ) -> Label:
+        """Write what somebody says of a case, correcting what they said before; a key counts once.
+
+        Parameters
+        ----------
+        verdict : anomalous, normal, unsure, skipped or escalated
+
+        Raises
+        ------
+        DataError
+            If there is no such item or verdict.
+        """
+        if item not in self.places:
+            raise DataError(f"{item!r}: no such item in this session")
+        if verdict in ("asked", "withdrawn"):
+            raise DataError(f"verdict={verdict}: expected {', '.join(VERDICTS)}, skipped or escalated")
+        with self._lock:
+            self._read()
+            if key in self.ledger.keys:
+                return self.log.append(Label(item, verdict, annotator, key=key))
+            lease = self.leases.of(annotator, item)
+            before = self.ledger.word(item, annotator)
+            label = Label(
+                item,
+                verdict,
+                annotator,
+                key=key,
+                typology=typology,
+                confidence=confidence,
+                note=note,
+                duration_ms=duration_ms,
+                supersedes=before.seq if before else None,
+                score_seen=(item, annotator) in self.ledger.asked,
+                **self._circumstances(annotator, item, lease),
+            )
+            return self._write(label, lease)
+
+    def undo(self, annotator: str, *, key: str) -> str | None:
+        """Take back what somebody said last, hand them that case again, and return it; None where nothing is left."""
+        with self._lock:
+            self._read()
+            if key in self.ledger.keys:
+                return self.ledger.keys[key].item
+            last = self.ledger.last(annotator)
+            if last is None:
+                return None
+            self._write(Label(last.item, "withdrawn", annotator, key=key, supersedes=last.seq), None)
+            if self.leases.take(last.item, annotator, last.policy or "", last.probability):
+                self._put_back(annotator, last.item)
+            return last.item
+
+    def ask(self, annotator: str, item: str) -> None:
+        """Keep that somebody wanted to see the score of a case."""
+        with self._lock:
+            self._read()
+            if (item, annotator) not in self.ledger.asked:
+                self._write(Label(item, "asked", annotator), None)
+
+    def has_asked(self, annotator: str, item: str) -> bool:
+        """Return whether somebody has asked for the score of a case."""
+        return (item, annotator) in self.ledger.asked
+
+    def leave(self, annotator: str) -> None:
+        """Give back every case that somebody holds."""
+        with self._lock:
+            self.leases.release(annotator)
+
+    def progress(self) -> Progress:
+        """Return how far the session has come."""
+        with self._lock:
+            self._read()
+            decided = self.ledger.decisions()
+            firm = [row.verdict == "anomalous" for row in decided if row.verdict != "unsure"]
+            recent, pairs = firm[-RECENT:], self.ledger.pairs()
+            return Progress(
+                len(decided),
+                sum(firm),
+                sum(recent) / len(recent) if recent else None,
+                len(self.ledger.disputes()),
+                len(pairs),
+                kappa(pairs),
+            )
+
+    def disputes(self) -> list[tuple[str, list[Label]]]:
+        """Return the items that wait for a lead, with what was said of each."""
+        with self._lock:
+            self._read()
+            return [(item, list(self.ledger.words[item].values())) for item in self.ledger.disputes()]
+
+    def judged(self) -> list[Label]:
+        """Return the verdicts that count, one of each item, in the order in which they were written."""
+        with self._lock:
+            return self.ledger.decisions()
+
+    def _read(self) -> None:
+        """Take in what was written since, here or by another server on the same database."""
+        rows = self.log.read(self.ledger.seq)
+        if not rows:
+            return
+        self.ledger.add(rows)
+        self.learner.replay([self._taught(row) for row in self.ledger.decisions() if row.item in self.places])
+
+    def _taught(self, row: Label) -> Taught:
+        chance = float("nan") if row.probability is None else row.probability
+        confidence = max(row.confidence or 1.0, 0.01)
+        return Taught(self.places[row.item], VERDICTS[row.verdict], confidence, row.policy or "", chance)
+
+    def _write(self, label: Label, lease: Lease | None) -> Label:
+        written = self.log.append(label)
+        if lease is not None:
+            self.leases.release(label.annotator, label.item)
+        self._read()
+        return written
+
+    def _circumstances(self, annotator: str, item: str, lease: Lease | None) -> dict[str, Any]:
+        time = self.times[self.places[item]] if self.times is not None else None
+        policy = lease.policy if lease else SEARCH
+        return {
+            "policy": LEAD if self._leads(annotator, item) else policy,
+            "probability": lease.probability if lease else None,
+            "event_time": time,
+            "known_at": now(),
+            "model_version": self.model_version,
+        }
+
+    def _leads(self, annotator: str, item: str) -> bool:
+        """Whether a word of this annotator settles a dispute."""
+        others = [row for name, row in self.ledger.words.get(item, {}).items() if name != annotator]
+        return annotator in self.leads and bool(others) and item in self.ledger.disputes()
+
+    def _put_back(self, annotator: str, kept: str) -> None:
+        for lease in self.leases.held():
+            if lease.annotator == annotator and lease.item != kept and not lease.spare:
+                self.leases.release(annotator, lease.item)
+
+    def _hand_out(self, annotator: str, held: list[Lease], *, spare: bool = False) -> Lease | None:
+        taken = {lease.item for lease in held if spare or lease.annotator != annotator}
+        for item in self._doubles(annotator, taken):
+            lease = self.leases.take(item, annotator, BLIND, self.double, spare=spare)
+            if lease is not None:
+                return lease
+        # What somebody has put off comes back when nothing else is left.
+        for closed in (self._closed(annotator), self._closed(None)):
+            lease = self._chosen(annotator, taken | closed, spare)
+            if lease is not None:
+                return lease
+        return None
+
+    def _chosen(self, annotator: str, closed: set[str], spare: bool) -> Lease | None:
+        """Hold the item that the strategy wants most."""
+        while True:
+            exclude = [self.learner.items.ids[self.places[item]] for item in closed if item in self.places]
+            choice = self.learner.choose(1, exclude)
+            if not len(choice):
+                return None
+            item = str(self.learner.items.ids[int(choice.items[0])])
+            chance = float(choice.probabilities[0])
+            probability = chance if 0 < chance <= 1 else None
+            lease = self.leases.take(item, annotator, choice.policies[0], probability, spare=spare)
+            if lease is not None:
+                return lease
+            closed = closed | {item}
+
+    def _closed(self, annotator: str | None) -> set[str]:
+        """Return the items that are not to be asked about: judged, handed up, or put off by this annotator."""
+        found = set()
+        for item, words in self.ledger.words.items():
+            others = (row.verdict for row in words.values())
+            if any(verdict != "skipped" for verdict in others) or (annotator is not None and annotator in words):
+                found.add(item)
+        return found
+
+    def _doubles(self, annotator: str, taken: set[str]) -> list[str]:
+        """Return the items that wait for a second opinion, which this annotator can give."""
+        if not self.double:
+            return []
+        found = []
+        for item, words in self.ledger.words.items():
+            if annotator in words or item in taken or item not in self.places:
+                continue
+            if len(words) == 1 and len(self.ledger.verdicts(item)) == 1 and self._doubled(item):
+                found.append(item)
+        return found
+
+    def _doubled(self, item: str) -> bool:
+        """Whether an item is of the share that two people judge: the same at every start."""
+        seed = f"{self.learner.random_state}:{self.log.session}:{item}"
+        return int.from_bytes(sha256(seed.encode()).digest()[:8]) < self.double * 2**64

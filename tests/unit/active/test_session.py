@@ -1,0 +1,303 @@
+"""A session: who holds which case, what counts, what is undone, who settles what."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.active.items import Items
+from anomaly.active.labels import Label
+from anomaly.active.labels_log import LabelLog
+from anomaly.active.leases import Leases
+from anomaly.active.learner import ActiveLearner
+from anomaly.active.ledger import LEAD, kappa
+from anomaly.active.session import BLIND, SEARCH, LabelSession
+from anomaly.base import FeatureMatrix
+from anomaly.errors import DataError
+
+N = 60
+
+
+@pytest.fixture(scope="module")
+def learner() -> ActiveLearner:
+    rng = np.random.default_rng(0)
+    looks = rng.normal(size=(N, 4)).astype(np.float32)
+    ids = pl.Series([f"s{k:02}" for k in range(N)])
+    return ActiveLearner(Items(ids, looks[:, 0].astype(np.float64), {"table": FeatureMatrix(looks, tuple("abcd"))}))
+
+
+@pytest.fixture
+def start(learner, tmp_path):
+    """Return what starts the session of one folder, again and again, as a restarted server would."""
+    logs: list[LabelLog] = []
+
+    def begin(**options) -> LabelSession:
+        if logs:
+            logs.pop().close()
+        logs.append(LabelLog(tmp_path / "labels.sqlite"))
+        return LabelSession(copy.deepcopy(learner), logs[0], **{"double": 0.0, **options})
+
+    yield begin
+    logs.pop().close()
+
+
+def keys():
+    return (f"key{k}" for k in range(10_000))
+
+
+def judge(session, annotator, verdict, key):
+    lease = session.next(annotator)
+    session.say(annotator, lease.item, verdict, key=key)
+    return lease.item
+
+
+def test_a_case_is_held_until_it_is_judged(start):
+    session = start()
+    first = session.next("ann")
+    assert session.next("ann") == first
+    assert first.item == str(session.learner.items.ids[int(np.argmax(session.learner.items.scores))])
+    session.say("ann", first.item, "normal", key="k")
+    assert session.next("ann").item != first.item
+    assert session.progress().labels == 1
+
+
+def test_nobody_holds_the_case_of_another(start):
+    session = start()
+    held = {session.next(f"a{k}").item for k in range(20)}
+    assert len(held) == 20
+
+
+def test_an_abandoned_case_comes_back(start):
+    session = start(lease=0.2)
+    first = session.next("ann")
+    assert session.next("bob").item != first.item
+    session.leave("bob")
+    time.sleep(0.25)
+    assert session.next("bob").item == first.item
+
+
+def test_signs_of_life_keep_a_case(start):
+    session = start(lease=0.4)
+    first = session.next("ann")
+    for _ in range(3):
+        time.sleep(0.2)
+        session.leases.renew("ann")
+    assert session.next("bob").item != first.item
+
+
+def test_what_was_held_and_said_survives_a_restart(start):
+    session = start()
+    key = keys()
+    for verdict in ("anomalous", "normal", "normal"):
+        judge(session, "ann", verdict, next(key))
+    mine, theirs = session.next("ann"), session.next("bob")
+    again = start()
+    assert again.next("bob") == theirs and again.next("ann") == mine
+    assert np.array_equal(again.learner.posterior_, session.learner.posterior_)
+
+
+def test_the_next_case_is_the_same_after_a_kill_before_it_was_handed_out(start):
+    session, key = start(), keys()
+    item = session.next("ann").item
+    session.say("ann", item, "anomalous", key=next(key))
+    again = start()
+    again.say("ann", item, "anomalous", key="key0")
+    found = again.next("ann")
+    again.leave("ann")
+    assert start().next("ann").item == found.item == session.learner.query(1)[0]
+
+
+def test_a_word_sent_twice_counts_once(start):
+    session = start()
+    item = session.next("ann").item
+    one = session.say("ann", item, "anomalous", key="k")
+    assert session.say("ann", item, "anomalous", key="k") == one
+    assert len(session.log.read()) == 1
+
+
+def test_a_second_word_on_a_case_corrects_the_first(start):
+    session = start()
+    item = session.next("ann").item
+    session.say("ann", item, "anomalous", key="k")
+    session.say("ann", item, "normal", key="l", note="on second thoughts")
+    assert [row.verdict for row in session.judged()] == ["normal"]
+    assert session.log.read()[1].supersedes == 1
+
+
+def test_undo_goes_to_any_depth_and_brings_the_cases_back(start):
+    session, key = start(), keys()
+    prior = session.learner.posterior_
+    order = [judge(session, "ann", v, next(key)) for v in ("anomalous", "skipped", "normal", "escalated")]
+    back = [session.undo("ann", key=f"u{k}") for k in range(4)]
+    assert back == order[::-1]
+    assert session.undo("ann", key="u5") is None
+    assert session.next("ann").item == order[0]
+    assert session.progress().labels == 0
+    assert np.array_equal(session.learner.posterior_, prior)
+
+
+def test_an_undo_sent_twice_undoes_once(start):
+    session, key = start(), keys()
+    order = [judge(session, "ann", "normal", next(key)) for _ in range(2)]
+    assert session.undo("ann", key="u") == session.undo("ann", key="u") == order[1]
+    assert session.progress().labels == 1
+
+
+def test_undoing_a_correction_brings_back_what_it_corrected(start):
+    session = start()
+    item = session.next("ann").item
+    session.say("ann", item, "anomalous", key="k")
+    session.say("ann", item, "normal", key="l")
+    session.undo("ann", key="m")
+    assert [row.verdict for row in session.judged()] == ["anomalous"]
+
+
+def test_nobody_undoes_the_word_of_another(start):
+    session = start()
+    judge(session, "ann", "normal", "k")
+    assert session.undo("bob", key="u") is None
+    assert session.progress().labels == 1
+
+
+def test_what_is_put_off_goes_to_others_and_comes_back_last(start):
+    session, key = start(), keys()
+    item = judge(session, "ann", "skipped", next(key))
+    assert session.next("bob").item == item
+    session.leave("bob")
+    seen = [judge(session, "ann", "normal", next(key)) for _ in range(N - 1)]
+    assert item not in seen
+    assert session.next("ann").item == item
+    session.say("ann", item, "normal", key=next(key))
+    assert session.next("ann") is None and session.next("bob") is None
+
+
+def test_the_asking_for_a_score_is_kept(start):
+    session = start()
+    item = session.next("ann").item
+    session.ask("ann", item)
+    session.ask("ann", item)
+    again = start()
+    assert again.has_asked("ann", item) and not again.has_asked("bob", item)
+    assert again.say("ann", item, "normal", key="k").score_seen
+    assert len(again.log.read()) == 2
+    assert again.undo("ann", key="u") == item
+
+
+def test_a_share_goes_blind_to_a_second_analyst(start):
+    session, key = start(double=1.0), keys()
+    item = judge(session, "ann", "anomalous", next(key))
+    assert session.next("ann").item != item
+    second = session.next("bob")
+    assert (second.item, second.policy) == (item, BLIND)
+    assert session.next("eve").item != item
+    session.say("bob", item, "anomalous", key=next(key))
+    assert session.progress().doubled == 1 and session.progress().waiting == 0
+    assert session.progress().labels == 1
+
+
+def test_the_blind_share_is_about_what_was_asked(start):
+    session = start(double=0.3)
+    share = np.mean([session._doubled(str(k)) for k in range(4000)])
+    assert abs(share - 0.3) < 0.03
+
+
+def test_a_disagreement_waits_for_a_lead_and_teaches_nothing_until_then(start):
+    session, key = start(double=1.0, leads=["eve"]), keys()
+    prior = session.learner.posterior_
+    item = judge(session, "ann", "anomalous", next(key))
+    session.say("bob", session.next("bob").item, "normal", key=next(key))
+    assert [found for found, _ in session.disputes()] == [item]
+    assert session.progress().waiting == 1 and session.progress().labels == 0
+    assert np.array_equal(session.learner.posterior_, prior)
+    assert session.open("eve", item).policy == LEAD
+    session.say("eve", item, "normal", key=next(key))
+    assert session.disputes() == [] and [row.verdict for row in session.judged()] == ["normal"]
+    session.undo("eve", key=next(key))
+    assert [found for found, _ in session.disputes()] == [item]
+
+
+def test_an_escalated_case_waits_for_a_lead(start):
+    session, key = start(leads=["eve"]), keys()
+    item = judge(session, "ann", "escalated", next(key))
+    assert session.next("bob").item != item
+    assert [found for found, _ in session.disputes()] == [item]
+    session.open("eve", item)
+    session.say("eve", item, "anomalous", key=next(key))
+    assert [row.verdict for row in session.judged()] == ["anomalous"]
+
+
+def test_a_case_can_be_looked_for(start):
+    session = start()
+    shown = session.next("ann").item
+    assert session.open("ann", "s07").policy == SEARCH
+    assert session.next("ann").item == "s07"
+    assert session.next("bob").item == shown
+    assert session.open("bob", "s07") is None
+    with pytest.raises(DataError, match="no such item"):
+        session.open("ann", "s99")
+
+
+def test_spares_are_held_and_become_the_next_cases(start):
+    session = start()
+    first = session.next("ann")
+    spares = [lease.item for lease in session.spares("ann", 2)]
+    assert len({first.item, *spares}) == 3
+    assert [lease.item for lease in session.spares("ann", 2)] == spares
+    assert session.next("bob").item not in {first.item, *spares}
+    assert session.next("ann") == first
+    session.say("ann", spares[0], "normal", key="k")
+    assert session.next("ann") == first
+
+
+def test_a_late_word_counts_though_another_has_the_case(start):
+    session = start(lease=0.1)
+    item = session.next("ann").item
+    time.sleep(0.15)
+    session.leave("bob")
+    assert session.next("bob").item == item
+    session.say("bob", item, "normal", key="b")
+    session.say("ann", item, "anomalous", key="a")
+    assert [found for found, _ in session.disputes()] == [item]
+
+
+def test_every_word_says_how_it_came_about(start):
+    session = start(model_version="v1", times=[10 * k for k in range(N)])
+    lease = session.next("ann")
+    row = session.say("ann", lease.item, "anomalous", key="k", typology="x", confidence=0.9, note="n", duration_ms=1200)
+    assert (row.policy, row.probability, row.model_version) == (lease.policy, lease.probability, "v1")
+    assert row.event_time == 10 * session.places[lease.item]
+    assert (row.typology, row.confidence, row.note, row.duration_ms, row.source) == ("x", 0.9, "n", 1200, "analyst")
+    assert row.known_at is not None
+
+
+def test_progress_counts_what_counts(start):
+    session, key = start(), keys()
+    for verdict in ["anomalous"] * 5 + ["normal"] * 15 + ["unsure"] + ["anomalous"]:
+        judge(session, "ann", verdict, next(key))
+    found = session.progress()
+    assert (found.labels, found.found, found.recent) == (22, 6, 5 / 20)
+
+
+def test_agreement_is_beyond_chance():
+    a, n = "anomalous", "normal"
+    assert kappa([(a, a)] * 20 + [(a, n)] * 5 + [(n, a)] * 10 + [(n, n)] * 15) == pytest.approx(0.4)
+    assert kappa([]) is None and kappa([(a, a)]) is None
+
+
+def test_another_server_on_the_same_database_is_heard(start):
+    session = start()
+    session.log.extend([Label("s03", "anomalous", "bank", source="chargeback")])
+    assert session.progress().found == 1
+    assert Leases(session.log).take("s04", "ann") is not None
+    assert Leases(session.log).take("s04", "bob") is None
+
+
+@pytest.mark.parametrize("verdict", ["asked", "withdrawn", "odd"])
+def test_what_is_no_verdict_is_refused(start, verdict):
+    session = start()
+    with pytest.raises(DataError, match=f"verdict={verdict}"):
+        session.say("ann", "s01", verdict, key="k")

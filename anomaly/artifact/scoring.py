@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly.artifact.tables import ScoreTables, score_tables
 from anomaly.events.drift import Drift, code_shares, drift
 from anomaly.events.readers import EventSource
+from anomaly.events.tabular import open_table
 from anomaly.sequences.build import Prepared, build_store
 
 if TYPE_CHECKING:
@@ -36,8 +37,10 @@ class ScoredEvents:
     drift: list[Drift]
 
 
-def source_of(events: Any) -> EventSource:
-    """Return the rows of a path or a frame."""
+def source_of(events: Any, *, table: bool = False) -> EventSource:
+    """Return the rows of a path or a frame; those of a table are numbered."""
+    if table:
+        return open_table(events)
     if isinstance(events, EventSource):
         return events
     return EventSource.open(events) if isinstance(events, (str, Path)) else EventSource.from_frame(events)
@@ -62,7 +65,7 @@ def score_events(
     history : rows that are read as the past of the events and never reported
     max_bad : bad rows that may be dropped; below 1 a share of the rows
     """
-    source = source_of(events)
+    source = source_of(events, table=encoder.table)
     prepared = build_store(
         source,
         encoder.schema_,

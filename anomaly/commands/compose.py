@@ -22,6 +22,9 @@ LITERAL = ("run", "out", "labels", "scores", "sequence", "init_from", "config")
 _OWN = ("run", "quiet", "log_level", "debug", "overwrite", "allow")
 """Keys that say how and where a command runs, not what it does; a kept configuration has their defaults."""
 
+TABLE = "table"
+"""Choice of a group, and experiment that makes it in all of them, for rows that stand alone."""
+
 _MAY_BE_NULL = ("labels", "init_from", "history.path")
 _BEFORE_BRACE = re.compile(r"(\\*)\$\{")
 
@@ -73,6 +76,7 @@ def compose(command: str, arguments: Sequence[str] = (), values: Mapping[str, An
         If a key, a choice or a value is wrong, a needed key is not given, or a file names packages to allow.
     """
     literal, overrides, allow = _sort(arguments)
+    _choose_table(command, literal, overrides)
     config = _compose(command, overrides, literal.pop("config", None))
     if config.get("allow"):
         raise ConfigError("allow: counts on the command line only; a file cannot widen what may be built")
@@ -99,6 +103,15 @@ def _sort(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], tuple[st
         else:
             overrides.append(argument)
     return literal, overrides, allow
+
+
+def _choose_table(command: str, literal: dict[str, Any], overrides: list[str]) -> None:
+    """Where a table is given there are no events, and the groups take the choices made for tables."""
+    if literal.get("table.path") is None:
+        return
+    literal.setdefault("events.path", None)
+    if command == "train" and "config" not in literal and not any(_key(o) == "experiment" for o in overrides):
+        overrides.insert(0, f"experiment={TABLE}")
 
 
 def _compose(command: str, overrides: Sequence[str], file: str | None = None) -> DictConfig:

@@ -23,7 +23,7 @@ def command(settings: Settings) -> None:
     with Console(quiet=values["quiet"]) as console:
         console.progress("opening")
         scored = run.score_events(
-            values["events"]["path"],
+            values["table"]["path"] or values["events"]["path"],
             history=values["history"]["path"],
             threshold=chosen,
             bad_rows=values["checks"]["bad_rows"],

@@ -9,12 +9,13 @@ from anomaly.artifact.run import Run
 from anomaly.artifact.scoring import source_of
 from anomaly.artifact.training import Recipe, finish_run, train_run
 from anomaly.atomic import write_json
-from anomaly.commands.compose import Settings, choices, compose
+from anomaly.commands.compose import TABLE, Settings, choices, compose
 from anomaly.commands.console import Console
 from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
+from anomaly.events.tabular import TableRoles, table_labels, table_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,11 +29,14 @@ if TYPE_CHECKING:
 _ESTIMATED = 200_000
 """Rows from which an estimate is told before the work begins."""
 _TOP = 5
+_STATED = ("events.numeric", "events.categorical")
+"""Roles of a table's columns that are told."""
 
 
 def command(settings: Settings) -> None:
     """Train a run from a file."""
-    _train(settings, settings.values["events"]["path"])
+    values = settings.values
+    _train(settings, values["table"]["path"] or values["events"]["path"])
 
 
 def train(events: Any, *, run: Path | str, quiet: bool = True, allow: tuple[str, ...] = (), **overrides: Any) -> Run:
@@ -44,7 +48,8 @@ def train(events: Any, *, run: Path | str, quiet: bool = True, allow: tuple[str,
     run : folder of the run
     allow : further packages whose classes may be built
     overrides : roles of columns (``entity="user"``, ``gap="30m"``), choices of groups (``threshold="fpr"``), keys of
-        groups as a mapping (``model={"width": 64}``), and the other keys of ``anomaly train --help``
+        groups as a mapping (``model={"width": 64}``), and the other keys of ``anomaly train --help``;
+        ``table={"label": "class"}``, or ``table={}``, where the rows stand alone
 
     Raises
     ------
@@ -56,7 +61,10 @@ def train(events: Any, *, run: Path | str, quiet: bool = True, allow: tuple[str,
     roles = {f.name for f in fields(EventSchema)}
     arguments = [f"allow=[{','.join(allow)}]"] if allow else []
     values: dict[str, Any] = {"run": str(run), "quiet": quiet}
-    values["events.path"] = str(events) if hasattr(events, "__fspath__") or isinstance(events, str) else None
+    path = str(events) if hasattr(events, "__fspath__") or isinstance(events, str) else None
+    values |= {"events.path": None, "table.path": path} if "table" in overrides else {"events.path": path}
+    if "table" in overrides and "experiment" not in overrides:
+        arguments.append(f"experiment={TABLE}")
     for key, value in overrides.items():
         if key in roles:
             values[f"events.{key}"] = list(value) if isinstance(value, tuple) else value
@@ -74,10 +82,12 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
     values = settings.values
     with Console(quiet=values["quiet"]) as console:
         what = plan(settings)
-        source = source_of(events)
+        source = source_of(events, table=what.encoder.table)
         past = values["history"]["path"]
         history = None if past is None else source_of(past)
         truth = _labels(values["labels"] if labels is None else labels)
+        if truth is None and what.encoder.table:
+            truth = table_labels(source, TableRoles.of(values["table"]))
         recipe = _recipe(what, source, values, console)
         run = Run.create(values["run"], settings.text, overwrite=values["overwrite"], allow=settings.allow)
         train_run(run, source, recipe, history=history, progress=console.progress)
@@ -100,9 +110,14 @@ def _recipe(what: Plan, source: EventSource, values: dict[str, Any], console: Co
     from anomaly.events.infer import infer_schema
 
     console.progress("reading the columns")
-    schema = infer_schema(source, what.schema)
+    if what.encoder.table:
+        schema = table_schema(source, TableRoles.of(values["table"]))
+        stated = [o.replace("events.", "table.", 1) for o in schema.overrides() if o.startswith(_STATED)]
+    else:
+        schema = infer_schema(source, what.schema)
+        stated = schema.overrides()
     console.say("columns, as the overrides that would state them:")
-    console.say("  " + " ".join(schema.overrides()))
+    console.say("  " + " ".join(stated))
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from anomaly.base import Analysis, EventDetector, FeatureMatrix, Statistics
+from anomaly.detectors.columns import ColumnTails
 from anomaly.errors import ConfigError
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.features.embeddings import embedding_matrix, join
@@ -52,7 +53,8 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    members : name to detector; the first that scores events leads, and its embedding joins the features
+    members : name to detector; the first that scores events leads, and its embedding joins the features. Where none
+        does, column tails say which event and field is odd, and have no say in the score
     aggregates : the features of those members that read features
     unit : what an item is; members that cannot score events take no part where it is the event
     random_state : seed of the draw of the rows that the members on features learn from
@@ -87,42 +89,51 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
                 progress(f"fitting {name}")
                 folder = None if workspace is None else workspace / name
                 self.event_members_[name] = _fit_event_member(clone(member), X, held_out, folder, progress)
+        self.lead_ = None
         if not self.event_members_:
-            raise ConfigError("no member scores events; add detector ngram or next_event")
+            self.lead_ = ColumnTails(random_state=self.random_state).fit(X)
         tables = {n: m for n, m in self.members.items() if not isinstance(m, EventDetector)}
         if tables and self.unit == "sequence":
             self._fit_tables(tables, X, progress)
+        if not self.event_members_ and not self.table_members_:
+            raise ConfigError("no member scores events; add detector ngram or next_event")
         return self
 
     def read(self, X: SequenceStore) -> BankReading:
         """Return every statistic of every item of a store."""
         analyses = {name: member.analyse(X) for name, member in self.event_members_.items()}
-        lead = next(iter(analyses.values()))
+        lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
         parts = {name: self._items(analysis) for name, analysis in analyses.items()}
         if self.table_members_:
             features = self._features(X, lead)
             parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
         return BankReading(_side_by_side(parts), lead.fields_TF, lead.event_statistics)
 
+    def features(self, X: SequenceStore, embedding_ND: NDArray[np.float32] | None) -> FeatureMatrix:
+        """Return what the members on features read, given the embedding of the leading event detector."""
+        aggregates: FeatureMatrix = self.aggregates_.transform(X)
+        return aggregates if embedding_ND is None else join(aggregates, embedding_matrix(embedding_ND))
+
     @property
     def field_names(self) -> tuple[str, ...]:
         """Names of the columns of `fields_TF`."""
-        return next(iter(self.event_members_.values())).field_names
+        return self._leader.field_names
+
+    @property
+    def _leader(self) -> EventDetector:
+        return self.lead_ or next(iter(self.event_members_.values()))
 
     def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[..., None]) -> None:
         progress("computing features")
         reference = X.take(_reference(X, np.random.default_rng(self.random_state)))
         self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(reference)
-        features = self._features(reference, next(iter(self.event_members_.values())).analyse(reference))
+        features = self._features(reference, self._leader.analyse(reference))
         for name, member in tables.items():
             progress(f"fitting {name}")
             self.table_members_[name] = clone(member).fit(features)
 
     def _features(self, X: SequenceStore, lead: Analysis) -> FeatureMatrix:
-        aggregates: FeatureMatrix = self.aggregates_.transform(X)
-        if lead.embedding_ND is None:
-            return aggregates
-        return join(aggregates, embedding_matrix(lead.embedding_ND))
+        return self.features(X, lead.embedding_ND)
 
     def _items(self, analysis: Analysis) -> Statistics:
         return analysis.statistics if self.unit == "sequence" else analysis.event_statistics

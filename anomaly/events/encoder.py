@@ -39,6 +39,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
     min_count : uses from which a value gets a code
     n_bins : quantile bins of a number, about
     clock : which of hour and weekday become fields where times are dates
+    table : rows stand alone and numbers keep their own values, NaN where missing, in place of scaled ones
 
     Attributes
     ----------
@@ -65,11 +66,13 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
         min_count: int = 1,
         n_bins: int = 32,
         clock: tuple[str, ...] = ("hour", "weekday"),
+        table: bool = False,
     ) -> None:
         self.max_vocabulary = max_vocabulary
         self.min_count = min_count
         self.n_bins = n_bins
         self.clock = clock
+        self.table = table
 
     def fit(self, batches: pl.DataFrame | Iterable[pl.DataFrame], schema: EventSchema) -> Self:
         """Learn from frames whose columns have the schema's roles."""
@@ -152,7 +155,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
             else:
                 column = numbers(batch[field.name])
                 codes[:, k] = self.bins_[field.name].transform(column)
-                values[:, k - len(self.vocabularies_)] = self.bins_[field.name].scale(column)
+                values[:, k - len(self.vocabularies_)] = column if self.table else self.bins_[field.name].scale(column)
         return codes, values
 
     def _time(self, batch: pl.DataFrame, schema: EventSchema) -> NDArray[np.int64]:

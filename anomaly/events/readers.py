@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
 from anomaly.errors import DataError
-from anomaly.events.files import Part, check_alike, find_files, pieces, unreadable
+from anomaly.events.files import Part, as_written, check_alike, find_files, pieces, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _WIDTH_OF_TEXT = 24
@@ -23,7 +24,7 @@ class EventSource:
 
     Attributes
     ----------
-    columns : type of each column; for CSV as its first 10,000 rows suggest, while the rows themselves come as text
+    columns : type of each column; for CSV as its first 50,000 rows suggest, while the rows themselves come as text
     n_rows : number of rows
     n_bytes : size of the files, or of the frame in memory
     name : what errors call it
@@ -87,6 +88,18 @@ class EventSource:
         n_bytes = int(table.estimated_size())
         return cls(table.lazy(), columns=dict(table.schema), n_bytes=n_bytes, name=name, held=table)
 
+    def numbered(self, name: str) -> EventSource:
+        """Return the source with one more column: each row's number, from 0."""
+        number = pl.col(name).cast(pl.Int64)
+        return EventSource(
+            self._frame.with_row_index(name).with_columns(number),
+            columns={name: pl.Int64(), **self.columns},
+            n_bytes=self.n_bytes,
+            name=self.name,
+            parts=self._parts,
+            held=None if self._held is None else self._held.with_row_index(name).with_columns(number),
+        )
+
     @property
     def n_rows(self) -> int:
         """Number of rows; read from the footer where the format has one, counted once where not."""
@@ -104,6 +117,28 @@ class EventSource:
     def head(self, rows: int) -> pl.DataFrame:
         """Return the first rows."""
         return self._collect(self._frame.head(rows))
+
+    def textual(self, names: Iterable[str]) -> set[str]:
+        """Return the columns of CSV that only begin with numbers, or whose numbers have leading zeros.
+
+        As ids such columns are text: an id is kept as it is written.
+        """
+        guessed = [name for name in names if self.columns[name] != pl.String]
+        if self._held is not None or not guessed or all(part.kind != "csv" for part in self._parts):
+            return set()
+        checks = self._frame.select(as_written(pl.col(name), self.columns[name]) for name in guessed)
+        try:
+            kept = checks.collect(engine="streaming").row(0)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise unreadable(self.name, error) from error
+        return {name for name, good in zip(guessed, kept, strict=True) if not good}
+
+    def with_text(self, names: Iterable[str]) -> EventSource:
+        """Return the source with these columns of CSV read as text."""
+        source = copy.copy(self)
+        if any(part.kind == "csv" for part in self._parts):
+            source.columns = {**self.columns, **dict.fromkeys(names, pl.String())}
+        return source
 
     def load(self, columns: Sequence[str], limit: int) -> EventSource:
         """Return the source with these columns held in memory, or itself where that takes more than `limit` bytes."""

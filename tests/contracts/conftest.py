@@ -16,6 +16,7 @@ import pytest
 
 from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.columns import ColumnTails
 from anomaly.detectors.neural import NextEventDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
@@ -85,6 +86,7 @@ DETECTORS = [
     Case("ngram_order0", lambda seed: NGramDetector(max_order=0, statistic="order0.largest", random_state=seed)),
     Case("rarity", lambda seed: RarityDetector()),
     Case("own_past", lambda seed: OwnPastDetector()),
+    Case("column_tails", lambda seed: ColumnTails(random_state=seed)),
     Case("robust_z", lambda seed: RobustZDetector()),
     Case("iqr", lambda seed: IQRDetector()),
     Case("iforest", _pyod("pyod.models.iforest.IForest", n_estimators=20)),

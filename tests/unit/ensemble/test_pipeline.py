@@ -134,9 +134,17 @@ def test_nineteen_sequences_are_enough(ensemble_of: Make, store_of: Make) -> Non
     assert np.isfinite(scores).all() and len(np.unique(scores)) > 1
 
 
-def test_no_member_that_scores_events(ensemble_of: Make, store_of: Make) -> None:
+def test_where_no_member_scores_events_column_tails_name_the_field(ensemble_of: Make, store_of: Make) -> None:
+    X = store_of(40)
+    scored = ensemble_of(members={"iqr": IQRDetector()}, corruptions={}).fit(X).score(X)
+    assert {name.split(".")[0] for name in scored.member_names} == {"iqr"}
+    assert scored.event_fields.shape == (X.n_events, len(scored.event_field_names))
+    assert scored.event_fields.std() > 0
+
+
+def test_no_member_that_scores_events_where_these_are_ranked(ensemble_of: Make, store_of: Make) -> None:
     with pytest.raises(ConfigError, match="no member scores events"):
-        ensemble_of(members={"iqr": IQRDetector()}).fit(store_of(40))
+        ensemble_of(members={"iqr": IQRDetector()}, unit="event").fit(store_of(40))
 
 
 def test_unfitted(ensemble_of: Make, store_of: Make) -> None:

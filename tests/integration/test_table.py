@@ -1,0 +1,79 @@
+"""A table through the whole way, by the command line and in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import anomaly
+from anomaly.commands.dispatch import dispatch
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = np.random.default_rng(0)
+    odd = np.arange(300) < 9
+    b = rng.normal(size=300)
+    frame = pl.DataFrame(
+        {
+            "row": [f"r{k}" for k in range(300)],
+            "a": rng.normal(size=300) * np.where(odd, 8, 1),
+            "b": np.where(rng.random(300) < 0.1, np.nan, b),
+            "constant": np.ones(300),
+            "kind": np.where(odd & (b > 0), "rare", rng.choice(["x", "y"], 300)),
+            "class": np.where(odd, "attack", "fine"),
+        }
+    ).with_columns(pl.col("b").fill_nan(None))
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    frame.write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(table: Path) -> Path:
+    run = table.parent / "run"
+    roles = ["table.id=row", "table.label=class", "table.anomaly=attack"]
+    assert dispatch(["train", f"run={run}", f"table.path={table}", *roles, "quiet=true"]) == 0
+    return run
+
+
+def test_the_folder_is_that_of_any_run(run: Path) -> None:
+    opened = anomaly.Run.load(run)
+    assert opened.metrics is not None
+    assert opened.metrics["auroc"]["value"] > 0.8
+    assert (run / "report.html").is_file()
+    assert set(opened.event_scores["field"].unique()) <= {"a", "b", "constant", "kind"}
+    assert "class" not in opened.encoder.schema_.inputs
+
+
+def test_the_same_scores_from_the_file_and_alone(run: Path, table: Path) -> None:
+    out = run.parent / "again.parquet"
+    assert dispatch(["score", f"run={run}", f"table.path={table}", f"out={out}", "quiet=true"]) == 0
+    first, again = anomaly.Run.load(run).scores, pl.read_parquet(out)
+    assert again["sequence"].to_list() == first["sequence"].to_list()
+    np.testing.assert_allclose(again["score"], first["score"], atol=1e-5)
+    alone = anomaly.Run.load(run).score(pl.read_csv(table)[4:5])
+    assert alone["score"][0] == pytest.approx(first["score"][4], abs=1e-5)
+
+
+def test_evaluate_reads_what_was_scored(run: Path, table: Path) -> None:
+    labels = pl.read_csv(table).select(sequence="row", label=(pl.col("class") == "attack").cast(pl.Int64))
+    found = anomaly.evaluate(run / "scores.parquet", labels)
+    assert found["n_anomalous"] == 9
+
+
+def test_nineteen_rows_in_python(table: Path, tmp_path: Path) -> None:
+    rows = pl.read_csv(table)[:19].drop("class")
+    run = anomaly.train(rows, run=tmp_path / "few", table={})
+    assert run.scores["sequence"].to_list() == list(range(19))
+    assert run.score(rows)["score"].is_finite().all()
+
+
+def test_what_is_wrong_is_one_line(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", f"run={tmp_path / 'r'}", f"table.path={table}", "table.label=class", "quiet=true"]
+    assert dispatch(arguments) == 2
+    assert "table.anomaly=VALUE" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()

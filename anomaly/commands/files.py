@@ -12,8 +12,8 @@ from anomaly.errors import DataError
 _READERS: dict[str, Any] = {
     ".parquet": pl.read_parquet,
     ".pq": pl.read_parquet,
-    ".csv": lambda path: pl.read_csv(path, infer_schema_length=None),
-    ".tsv": lambda path: pl.read_csv(path, infer_schema_length=None, separator="\t"),
+    ".csv": lambda path: _read_csv(path, ","),
+    ".tsv": lambda path: _read_csv(path, "\t"),
     ".ndjson": pl.read_ndjson,
     ".jsonl": pl.read_ndjson,
     ".arrow": pl.read_ipc,
@@ -50,6 +50,17 @@ def read_table(table: Any, what: str) -> pl.DataFrame:
     if not frame.height:
         raise DataError(f"{what}={path}: no rows")
     return frame
+
+
+def _read_csv(path: Path, separator: str) -> pl.DataFrame:
+    """Read a table; whole numbers stay text where they have leading zeros, which an id may not lose."""
+    from anomaly.events.files import as_written
+
+    table = pl.read_csv(path, infer_schema_length=None, separator=separator)
+    text = pl.read_csv(path, infer_schema=False, separator=separator)
+    whole = [name for name, dtype in table.schema.items() if dtype.is_integer()]
+    good = text.select(as_written(pl.col(name), table.schema[name]) for name in whole)
+    return table.with_columns(text[name] for name in whole if not good[name][0])
 
 
 def _from_frame(table: Any) -> pl.DataFrame:

@@ -106,6 +106,13 @@ def _complete(source: EventSource, schema: EventSchema | None, encoder: EventEnc
     return infer_schema(source, schema)
 
 
+def _with_keys(sources: list[EventSource], schema: EventSchema) -> list[EventSource]:
+    """Settle the types of ids; what is text in one file is text in the other."""
+    keys = [name for role in ("entity", "sequence", "id") for name in schema.names(role)]
+    text = {name for source in sources for name in source.textual(keys)}
+    return [source.with_text(text) for source in sources] if text else sources
+
+
 class _Build:
     """The two passes, and what they leave."""
 
@@ -127,7 +134,7 @@ class _Build:
         self.profile = ColumnProfile(schema)
         if history is not None:
             check_columns(history, schema)
-        sources = [s for s in (history, source) if s is not None]
+        sources = _with_keys([s for s in (history, source) if s is not None], schema)
         self.has_history = history is not None
         self.sources = [s.load(schema.columns, memory_limit // 4) for s in sources]
         self.checkers = [EventChecker(schema, s, bad_rows, max_bad) for s in self.sources]

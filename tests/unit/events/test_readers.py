@@ -101,6 +101,19 @@ def test_fingerprint_follows_the_data(tmp_path: Path) -> None:
     assert EventSource.open(path).fingerprint() != before
 
 
+def test_ids_that_only_begin_with_numbers_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomaly.events.files._INFER_ROWS", 2)
+    (tmp_path / "e.csv").write_text("user,case,no,ok,amount\n1,01,1,true,1.5\n2,02,2,false,\nx3,03,,true,oops\n")
+    source = EventSource.open(tmp_path / "e.csv")
+    kinds = [str(dtype) for dtype in source.columns.values()]
+    assert kinds == ["Int64", "Int64", "Int64", "String", "Float64"]
+    assert source.textual(source.columns) == {"user", "case", "amount"}
+    settled = source.with_text(source.textual(["user", "case", "no"]))
+    assert [str(dtype) for dtype in settled.columns.values()] == ["String", "String", "Int64", "String", "Float64"]
+    assert settled.sample()["case"].to_list() == ["01", "02", "03"]
+    assert EventSource.from_frame(FRAME).textual(["user"]) == set()
+
+
 class Column:
     """What a pandas column offers, for want of pandas."""
 

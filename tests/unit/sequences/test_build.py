@@ -61,6 +61,23 @@ def test_whole_histories() -> None:
         assert store.event_ids[places].to_list() == expected["row_id"].to_list()
 
 
+def test_ids_are_kept_as_they_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomaly.events.files._INFER_ROWS", 3)
+    rows = pl.DataFrame(
+        {"user": ["1", "2", "1", "2", "x3"], "case": [7, 8, 7, 8, 9], "no": ["01", "02", "03", "04", "05"]}
+    ).with_columns(time=pl.int_range(5), event=pl.lit("view"))
+    rows.write_csv(tmp_path / "new.csv")
+    rows.with_columns(user=pl.lit("1"), case=7).head(2).write_csv(tmp_path / "old.csv")
+    schema = EventSchema.of(entity="user", sequence="case", time="time", id="no", categorical=["event"])
+    store = build_store(EventSource.open(tmp_path / "new.csv"), schema).store
+    assert store.sequence_ids.to_list() == [7, 8, 9]
+    assert store.entity_ids.to_list() == ["1", "2", "x3"]
+    assert store.event_ids is not None and store.event_ids.to_list() == ["01", "03", "02", "04", "05"]
+    old = EventSource.open(tmp_path / "old.csv")
+    later = build_store(EventSource.open(tmp_path / "new.csv"), schema, history=old).store
+    assert later.entity_ids.to_list() == ["1", "2", "x3"] and later.context.tolist() == [2, 0, 0]
+
+
 def test_gaps_make_sequences() -> None:
     store = build(shop(), gap="12h").store
     assert len(store) > 4 and store.n_entities == 5

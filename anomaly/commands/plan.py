@@ -86,7 +86,9 @@ def _ensemble(settings: Settings) -> Any:
 
 def _members(settings: Settings) -> dict[str, Any]:
     values = settings.values
-    members = {"next_event": values["model"]} if values.get("model") else {}
+    model = values.get("model")
+    # Named by what it is trained for, so that a reader of the scores knows.
+    members = {str(model.get("objective", "model")): model} if model else {}
     for name, config in (values.get("detector") or {}).items():
         if config is None:
             continue

@@ -115,7 +115,6 @@ def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer
         precision=_precision(plan),
         max_epochs=plan.max_epochs,
         max_time=plan.max_time,
-        gradient_clip_val=1.0,
         callbacks=[best, stop, _Report(progress)],
         logger=loggers,
         plugins=[SafetensorsCheckpointIO()],

@@ -72,3 +72,10 @@ class EventEmbedding(nn.Module):
         known_T = ~log_gap_T.isnan()
         gap_T2 = torch.stack([log_gap_T.nan_to_num(0.0), known_T.to(values_TG.dtype)], dim=1)
         return torch.cat([values_TG, gap_T2], dim=1)
+
+
+def sinusoids(place_T: Tensor, width: int) -> Tensor:
+    """Return (T, D) fixed vectors of places in a sequence (Vaswani et al. 2017, section 3.5)."""
+    frequency = 10_000.0 ** -(torch.arange(0, width, 2, device=place_T.device) / width)
+    angle = torch.outer(place_T.float(), frequency)
+    return torch.cat([angle.sin(), angle.cos()], dim=1)[:, :width]

@@ -1,19 +1,200 @@
-"""Causal sequence encoders: the state after an event has seen that event and what came before it.
+"""Sequence encoders: packed events in, the states before and after each event out.
 
-Shapes: T packed events, N sequences, L longest sequence of the batch, D width, H heads.
+A causal encoder's state after an event has seen that event and what came before it, and nothing else.
+
+Shapes: T packed events, N sequences, L longest sequence of the batch, D width, K states per recurrent cell.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
+from anomaly.nn.attention import Block, packed_attention, padded_attention, takes_packed
 from anomaly.nn.dropout import Dropout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from anomaly.nn.attention import Attend
+
+Cell = Literal["gru", "lstm", "tcn", "transformer"]
+CELLS: tuple[Cell, ...] = ("gru", "lstm", "tcn", "transformer")
+KERNEL = 3
+"""Events that one convolution reads."""
+
+
+@dataclass
+class Carry:
+    """Where recurrent sequences stand: read where a piece begins, replaced where it ends.
+
+    Attributes
+    ----------
+    state_KND : None at the beginning of the sequences
+    """
+
+    state_KND: Tensor | None = None
+
+
+class Encoder(nn.Module):
+    """What all encoders promise.
+
+    Attributes
+    ----------
+    carries : whether a piece of a sequence can go on from the `Carry` that the piece before it left
+    past : events before an event that its state depends on; None for all of them
+    """
+
+    carries = False
+    past: int | None = None
+
+    def forward(
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states before and after each event (T, D), given what is known before each sequence's first."""
+        raise NotImplementedError
+
+
+def build_encoder(cell: Cell, *, width: int, layers: int, heads: int, dropout: float, causal: bool = True) -> Encoder:
+    """Return the encoder of a cell; only a transformer can look both ways."""
+    if cell == "transformer":
+        return TransformerEncoder(width=width, layers=layers, heads=heads, dropout=dropout, causal=causal)
+    if cell == "tcn":
+        return ConvolutionEncoder(width=width, layers=layers, dropout=dropout)
+    return (GRUEncoder if cell == "gru" else LSTMEncoder)(width=width, layers=layers, dropout=dropout)
+
+
+class GRUEncoder(Encoder):
+    """Gated recurrent units over length-bucketed sequences."""
+
+    carries = True
+
+    def __init__(self, *, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.gru = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+
+    def forward(
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states before and after each event (T, D)."""
+        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        state_KND = start_ND.tanh().expand(self.gru.num_layers, -1, -1).contiguous()
+        if carry is not None and carry.state_KND is not None:
+            state_KND = carry.state_KND
+        hidden_NLD, last_KND = self.gru(x_NLD, state_KND)
+        if carry is not None:
+            carry.state_KND = last_KND
+        return before_and_after(_led_by(state_KND[-1], hidden_NLD), place_T)
+
+
+class LSTMEncoder(Encoder):
+    """Long short-term memory over length-bucketed sequences; what is carried is hidden states, then cells."""
+
+    carries = True
+
+    def __init__(self, *, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+
+    def forward(
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states before and after each event (T, D)."""
+        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        hidden_KND = start_ND.tanh().expand(self.lstm.num_layers, -1, -1).contiguous()
+        cell_KND = torch.zeros_like(hidden_KND)
+        if carry is not None and carry.state_KND is not None:
+            hidden_KND, cell_KND = (part.contiguous() for part in carry.state_KND.chunk(2))
+        hidden_NLD, last = self.lstm(x_NLD, (hidden_KND, cell_KND))
+        if carry is not None:
+            carry.state_KND = torch.cat(last)
+        return before_and_after(_led_by(hidden_KND[-1], hidden_NLD), place_T)
+
+
+class ConvolutionEncoder(Encoder):
+    """Causal convolutions, each reaching twice as far back as the one before (Bai et al. 2018, TCN).
+
+    The start is a token of its own at position 0.
+    """
+
+    def __init__(self, *, width: int, layers: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_Dilated(width, 2**k, dropout) for k in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.past = (KERNEL - 1) * (2**layers - 1)
+
+    def forward(
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states before and after each event (T, D)."""
+        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        x_NLD = _led_by(start_ND, x_NLD)
+        for block in self.blocks:
+            x_NLD = block(x_NLD)
+        return before_and_after(self.norm(x_NLD), place_T)
+
+
+class TransformerEncoder(Encoder):
+    """Pre-norm transformer with rotary positions (Su et al. 2021, RoFormer).
+
+    The start is a token of its own at position 0, so that every event attends to it.
+    """
+
+    def __init__(self, *, width: int, layers: int, heads: int, dropout: float, causal: bool = True) -> None:
+        super().__init__()
+        self.causal = causal
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        frequency = 10_000.0 ** -(torch.arange(0, width // heads, 2) / (width // heads))
+        self.register_buffer("frequency", frequency, persistent=False)
+
+    def forward(
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the states before and after each event (T, D); both see the whole sequence where it is not causal."""
+        if takes_packed(x_TD):
+            return self._packed(x_TD, start_ND, cu_seqlens)
+        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        x_NLD = _led_by(start_ND, x_NLD)
+        lengths_N = cu_seqlens.diff() + 1
+        attend = padded_attention(self._frequency(), lengths_N, x_NLD.shape[1], causal=self.causal)
+        return before_and_after(self._blocks(x_NLD, attend), place_T)
+
+    def _packed(self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
+        n = len(start_ND)
+        cu_tokens = cu_seqlens + torch.arange(n + 1, device=cu_seqlens.device)
+        sequence_T = torch.arange(n, device=x_TD.device).repeat_interleave(cu_seqlens.diff())
+        place_T = torch.arange(len(x_TD), device=x_TD.device) + sequence_T + 1
+        x_MD = x_TD.new_empty(len(x_TD) + n, x_TD.shape[1])
+        x_MD = x_MD.index_copy(0, place_T, x_TD).index_copy(0, cu_tokens[:-1], start_ND.to(x_TD.dtype))
+        attend = packed_attention(self._frequency(), cu_tokens, len(x_MD), causal=self.causal)
+        x_MD = self._blocks(x_MD, attend)
+        return x_MD.index_select(0, place_T - 1), x_MD.index_select(0, place_T)
+
+    def _blocks(self, x: Tensor, attend: Attend) -> Tensor:
+        for block in self.blocks:
+            x = block(x, attend)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def _frequency(self) -> Tensor:
+        assert isinstance(self.frequency, Tensor)
+        return self.frequency
+
+
+class _Dilated(nn.Module):
+    def __init__(self, width: int, dilation: int, dropout: float) -> None:
+        super().__init__()
+        self.reach = (KERNEL - 1) * dilation
+        self.norm = nn.LayerNorm(width)
+        self.convolution = nn.Conv1d(width, width, KERNEL, dilation=dilation)
+        self.out = nn.Linear(width, width)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x_NLD: Tensor) -> Tensor:
+        past_NDL = nn.functional.pad(self.norm(x_NLD).transpose(1, 2), (self.reach, 0))
+        mixed_NLD = nn.functional.gelu(self.convolution(past_NDL).transpose(1, 2))
+        return x_NLD + self.dropout(self.out(mixed_NLD))  # type: ignore[no-any-return]
 
 
 def pad(x_TD: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,70 +219,5 @@ def before_and_after(states_NMD: Tensor, place_T: Tensor) -> tuple[Tensor, Tenso
     return states_PD.index_select(0, before_T), states_PD.index_select(0, before_T + 1)
 
 
-class GRUEncoder(nn.Module):
-    """Gated recurrent units over length-bucketed sequences."""
-
-    def __init__(self, *, width: int, layers: int, dropout: float) -> None:
-        super().__init__()
-        self.gru = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
-
-    def forward(self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states before and after each event (T, D), given the state before each sequence's first."""
-        x_NLD, place_T = pad(x_TD, cu_seqlens)
-        start_ND = start_ND.tanh()
-        state_KND = start_ND.expand(self.gru.num_layers, -1, -1).contiguous()
-        hidden_NLD, _ = self.gru(x_NLD, state_KND)
-        return before_and_after(torch.cat([start_ND[:, None].to(hidden_NLD.dtype), hidden_NLD], dim=1), place_T)
-
-
-class TransformerEncoder(nn.Module):
-    """Pre-norm causal transformer with rotary positions (Su et al. 2021, RoFormer).
-
-    The start is a token of its own at position 0, so that every event attends to it.
-    """
-
-    def __init__(self, *, width: int, layers: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
-        frequency = 10_000.0 ** -(torch.arange(0, width // heads, 2) / (width // heads))
-        self.register_buffer("frequency", frequency, persistent=False)
-
-    def forward(self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the states before and after each event (T, D), given the state before each sequence's first."""
-        x_NLD, place_T = pad(x_TD, cu_seqlens)
-        x_NLD = torch.cat([start_ND[:, None], x_NLD], dim=1)
-        rotate = self._rotation(x_NLD.shape[1])
-        for block in self.blocks:
-            x_NLD = block(x_NLD, rotate)
-        return before_and_after(self.norm(x_NLD), place_T)
-
-    def _rotation(self, length: int) -> Callable[[Tensor], Tensor]:
-        angle_LE = torch.outer(torch.arange(length, device=self.frequency.device), self.frequency)  # type: ignore[arg-type]
-        cos_LE, sin_LE = angle_LE.cos(), angle_LE.sin()
-
-        def rotate(q_NHLE: Tensor) -> Tensor:
-            a, b = q_NHLE.chunk(2, dim=-1)
-            cos, sin = cos_LE.to(a.dtype), sin_LE.to(a.dtype)
-            return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
-
-        return rotate
-
-
-class _Block(nn.Module):
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.dropout = Dropout(dropout)
-
-    def forward(self, x_NLD: Tensor, rotate: Callable[[Tensor], Tensor]) -> Tensor:
-        N, L, D = x_NLD.shape
-        qkv = self.qkv(self.norm1(x_NLD)).view(N, L, 3, self.heads, D // self.heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)
-        mixed = nn.functional.scaled_dot_product_attention(rotate(q), rotate(k), v, is_causal=True)
-        x_NLD = x_NLD + self.dropout(self.out(mixed.transpose(1, 2).reshape(N, L, D)))
-        return x_NLD + self.dropout(self.mlp(self.norm2(x_NLD)))  # type: ignore[no-any-return]
+def _led_by(start_ND: Tensor, x_NLD: Tensor) -> Tensor:
+    return torch.cat([start_ND[:, None].to(x_NLD.dtype), x_NLD], dim=1)

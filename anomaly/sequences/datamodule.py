@@ -66,10 +66,21 @@ class SequenceDataModule(pl.LightningDataModule):
 
 
 def scoring_batches(
-    store: SequenceStore, tokens: int, longest: int | None = None, overlap: int = 0
+    store: SequenceStore, tokens: int, longest: int | None = None, overlap: int = 0, *, in_order: bool = False
 ) -> Iterator[tuple[SequenceBatch, Pieces]]:
-    """Yield every event of a store once as `fresh`, in batches of similar length, with the pieces of each batch."""
+    """Yield every event of a store once as `fresh`, in batches of similar length, with the pieces of each batch.
+
+    Parameters
+    ----------
+    in_order : the first pieces of all sequences come first, then all second ones, and so on
+    """
     pieces = cut(store, longest, overlap)
-    for chosen in token_batches(pieces.lengths, tokens):
-        part = Pieces(pieces.sequence[chosen], pieces.begin[chosen], pieces.end[chosen], pieces.fresh[chosen])
-        yield collate(store, pieces, chosen), part
+    nth = np.zeros(len(pieces), np.int64)
+    if in_order and longest is not None:
+        nth = (pieces.begin - store.offsets[:-1][pieces.sequence]) // max(longest - overlap, 1)
+    for turn in range(int(nth.max(initial=-1)) + 1):
+        rows = np.flatnonzero(nth == turn)
+        for batch in token_batches(pieces.lengths[rows], tokens):
+            chosen = rows[batch]
+            part = Pieces(pieces.sequence[chosen], pieces.begin[chosen], pieces.end[chosen], pieces.fresh[chosen])
+            yield collate(store, pieces, chosen), part

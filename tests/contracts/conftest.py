@@ -17,7 +17,7 @@ import pytest
 from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.columns import ColumnTails
-from anomaly.detectors.neural import NextEventDetector
+from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
 from anomaly.detectors.rarity import RarityDetector
@@ -25,6 +25,7 @@ from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
 from anomaly.ensemble.pipeline import CalibratedEnsemble
 from anomaly.features.aggregates import SequenceAggregates
+from anomaly.nn.encoders import CELLS
 from anomaly.scores.calibration import SplitConformal
 from anomaly.sequences.corrupt import Insert, Scramble, Shuffle
 from anomaly.sequences.split import latest_per_entity
@@ -60,9 +61,10 @@ def _pyod(target: str, **options: Any) -> Callable[[int], PyODDetector]:
     return lambda seed: PyODDetector(detector={"_target_": target, **options}, random_state=seed)
 
 
-def _next_event(cell: Any) -> Callable[[int], NextEventDetector]:
+def _neural(objective: str, cell: Any = "gru") -> Callable[[int], NeuralDetector]:
     tiny: dict[str, Any] = {"width": 16, "heads": 2, "mixture": 2, "max_epochs": 2, "longest": 32, "max_time": None}
-    return lambda seed: NextEventDetector(cell=cell, accelerator="cpu", batch_tokens=512, random_state=seed, **tiny)
+    tiny |= {"objective": objective, "cell": cell, "latent": 8, "batch_tokens": 512, "accelerator": "cpu"}
+    return lambda seed: NeuralDetector(random_state=seed, **tiny)
 
 
 def _ensemble(seed: int) -> CalibratedEnsemble:
@@ -97,8 +99,9 @@ DETECTORS = [
     Case("hbos", _pyod("pyod.models.hbos.HBOS")),
     Case("pca", _pyod("pyod.models.pca.PCA"), tolerance=1e-4),
     Case("sklearn_lof", _pyod("sklearn.neighbors.LocalOutlierFactor", n_neighbors=10), tolerance=1e-4),
-    Case("next_event_gru", _next_event("gru"), longest=20_000, tolerance=1e-4),
-    Case("next_event_transformer", _next_event("transformer"), longest=20_000, tolerance=1e-4),
+    *(Case(f"next_event_{c}", _neural("next_event", c), longest=20_000, tolerance=1e-4) for c in CELLS),
+    *(Case(f"autoencoder_{c}", _neural("autoencoder", c), longest=20_000, causal=False, tolerance=1e-4) for c in CELLS),
+    Case("autoencoder_variational", _neural("variational"), longest=20_000, causal=False, tolerance=1e-4),
     Case("ensemble", _ensemble, kept=lambda X: X.take(latest_per_entity(X, 0.2)[1])),
 ]
 CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]

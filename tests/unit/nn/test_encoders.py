@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
-from anomaly.nn.encoders import GRUEncoder, TransformerEncoder, pad
+from anomaly.nn.attention import padded_attention, rotate
+from anomaly.nn.encoders import CELLS, Carry, Encoder, TransformerEncoder, build_encoder, pad
 
 WIDTH = 16
-CELLS = ["gru", "transformer"]
 ragged = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
-def encoder(cell: str, dropout: float = 0.0) -> nn.Module:
+def encoder(cell: Any, dropout: float = 0.0, causal: bool = True) -> Encoder:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made: nn.Module = (
-            GRUEncoder(width=WIDTH, layers=2, dropout=dropout)
-            if cell == "gru"
-            else TransformerEncoder(width=WIDTH, layers=2, heads=4, dropout=dropout)
-        )
+        made = build_encoder(cell, width=WIDTH, layers=2, heads=4, dropout=dropout, causal=causal)
     return made.eval()
 
 
@@ -95,24 +92,27 @@ def test_padding_lays_every_event_where_it_says(lengths: list[int]) -> None:
 def test_attention_is_the_plain_formula() -> None:
     model = encoder("transformer")
     assert isinstance(model, TransformerEncoder)
-    block, rotate = model.blocks[0], model._rotation(7)
+    block: Any = model.blocks[0]
+    angle = torch.outer(torch.arange(7), model._frequency())
+    attend = padded_attention(model._frequency(), torch.tensor([7]), 7, causal=True)
     x = torch.randn(1, 7, WIDTH, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         q, k, v = block.qkv(block.norm1(x)).view(7, 3, 4, 4).permute(1, 2, 0, 3)
-        scores = rotate(q[None])[0] @ rotate(k[None])[0].transpose(1, 2) / math.sqrt(4)
+        q, k = rotate(q, angle.cos(), angle.sin()), rotate(k, angle.cos(), angle.sin())
+        scores = q @ k.transpose(1, 2) / math.sqrt(4)
         seen = torch.ones(7, 7, dtype=torch.bool).tril()
         mixed = scores.masked_fill(~seen, -torch.inf).softmax(-1) @ v
         expected = x + block.out(mixed.permute(1, 0, 2).reshape(1, 7, WIDTH))
         expected = expected + block.mlp(block.norm2(expected))
-        torch.testing.assert_close(block(x, rotate), expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(block(x, attend), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_rotary_positions_know_distances_only() -> None:
     model = encoder("transformer")
     assert isinstance(model, TransformerEncoder)
     q, k = torch.randn(2, 4, generator=torch.Generator().manual_seed(2))
-    rotate = model._rotation(30)
-    rotated_q, rotated_k = (rotate(a.expand(1, 1, 30, 4))[0, 0] for a in (q, k))
+    angle = torch.outer(torch.arange(30), model._frequency())
+    rotated_q, rotated_k = (rotate(a.expand(30, 4), angle.cos(), angle.sin()) for a in (q, k))
     products = rotated_q @ rotated_k.T
     for distance in (0, 1, 5):
         along = products.diagonal(distance)
@@ -125,3 +125,45 @@ def test_evaluation_draws_no_dropout(cell: str) -> None:
     model, batch = encoder(cell, dropout=0.5), events([6, 3])
     with torch.no_grad():
         torch.testing.assert_close(model(*batch)[1], model(*batch)[1], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+@settings(deadline=None, max_examples=10)
+@given(chunk=st.integers(1, 30), seed=st.integers(0, 99))
+def test_a_state_that_is_carried_on_makes_pieces_one_pass(cell: str, chunk: int, seed: int) -> None:
+    model, (x, start, _) = encoder(cell), events([30], seed)
+    assert model.carries
+    with torch.no_grad():
+        whole = model(x, start, torch.tensor([0, 30]))
+        carry, parts = Carry(), []
+        for piece in x.split(chunk):
+            parts.append(model(piece, start, torch.tensor([0, len(piece)]), carry))
+    for expected, found in zip(whole, zip(*parts, strict=True), strict=True):
+        torch.testing.assert_close(torch.cat(found), expected, atol=1e-6, rtol=1e-6)
+
+
+def test_convolutions_forget_what_is_further_back_than_they_say() -> None:
+    model, (x, start, cu) = encoder("tcn"), events([30])
+    assert model.past == 6
+    with torch.no_grad():
+        _, whole = model(x, start, cu)
+        before, after = model(x[10:], start, torch.tensor([0, 20]))
+    torch.testing.assert_close(after[model.past :], whole[10 + model.past :], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(before[model.past + 1 :], whole[10 + model.past : -1], atol=1e-5, rtol=1e-5)
+    assert (after[model.past - 1] - whole[10 + model.past - 1]).abs().max() > 1e-4, "and remember up to there"
+
+
+@settings(deadline=None, max_examples=15)
+@given(lengths=ragged, seed=st.integers(0, 99))
+def test_looking_both_ways_no_event_sees_the_padding(lengths: list[int], seed: int) -> None:
+    model, (x, start, cu) = encoder("transformer", causal=False), events(lengths, seed)
+    with torch.no_grad():
+        before, after = model(x, start, cu)
+        for n in range(len(lengths)):
+            own = slice(int(cu[n]), int(cu[n + 1]))
+            alone = model(x[own], start[n : n + 1], torch.tensor([0, lengths[n]]))
+            torch.testing.assert_close(before[own], alone[0], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(after[own], alone[1], atol=1e-5, rtol=1e-5)
+        changed = model(torch.cat([x[:-1], x[-1:].flip(1)]), start, cu)[1]
+    if lengths[-1] > 1:
+        assert (changed[cu[-2]] - after[cu[-2]]).abs().max() > 1e-5, "the first event sees the last"

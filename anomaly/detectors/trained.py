@@ -1,0 +1,207 @@
+"""What detectors with a Lightning model share: the arguments, the training, the cutting into pieces.
+
+Shapes: N sequences, D width.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from abc import abstractmethod
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import torch
+
+from anomaly.base import Detector
+from anomaly.detectors.carried import CarriedStates
+from anomaly.errors import DataError
+from anomaly.models.training import TrainingOutcome, TrainingPlan, train_model
+from anomaly.sequences.datamodule import SequenceDataModule, scoring_batches
+from anomaly.sequences.split import latest_per_entity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from anomaly.models.base import SequenceModel
+    from anomaly.models.training import Progress
+    from anomaly.nn.encoders import Cell
+    from anomaly.sequences.batch import Pieces, SequenceBatch
+    from anomaly.sequences.store import SequenceStore
+
+EVENTS_AT_ONCE = 1 << 20
+"""Events scored before their residuals are reduced: bounds the memory of a pass."""
+SCORING_TOKENS = 1 << 15
+"""Padded events of one scoring batch."""
+
+
+class TrainedDetector(Detector):
+    """A detector whose model Lightning trains.
+
+    Parameters
+    ----------
+    objective : what the model is trained for, see `anomaly.models.objectives`
+    cell : "gru", "lstm", "tcn" or "transformer"
+    width, layers, heads, mixture, latent, masks, dropout, entity_dropout, trim, learning_rate, weight_decay
+        See the model of the objective; those it does not know are not used.
+    max_epochs, patience, precision, accelerator, devices, max_time
+        See `anomaly.models.training.TrainingPlan`.
+    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of at most 16,384
+    longest : training cuts longer sequences into pieces; where no state can be carried on, scoring also reads pieces,
+        half of each as context
+    random_state : seed
+    """
+
+    reads = "sequences"
+    trains_with_held_out = True
+
+    def __init__(
+        self,
+        *,
+        objective: Any = "next_event",
+        cell: Cell = "gru",
+        width: int = 128,
+        layers: int = 1,
+        heads: int = 4,
+        mixture: int = 8,
+        latent: int = 32,
+        masks: int = 4,
+        dropout: float = 0.3,
+        entity_dropout: float = 0.3,
+        trim: float = 0.05,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.01,
+        max_epochs: int = 20,
+        patience: int = 2,
+        batch_tokens: int | Literal["auto"] = "auto",
+        longest: int = 128,
+        precision: str = "auto",
+        accelerator: str = "auto",
+        devices: int = 1,
+        max_time: str | None = "00:00:08:00",
+        random_state: int = 0,
+    ) -> None:
+        self.objective = objective
+        self.cell = cell
+        self.width = width
+        self.layers = layers
+        self.heads = heads
+        self.mixture = mixture
+        self.latent = latent
+        self.masks = masks
+        self.dropout = dropout
+        self.entity_dropout = entity_dropout
+        self.trim = trim
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.max_epochs = max_epochs
+        self.patience = patience
+        self.batch_tokens = batch_tokens
+        self.longest = longest
+        self.precision = precision
+        self.accelerator = accelerator
+        self.devices = devices
+        self.max_time = max_time
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: SequenceStore,
+        y: NDArray[np.int64] | None = None,
+        *,
+        held_out: SequenceStore | None = None,
+        workspace: Path | None = None,
+        progress: Progress = lambda *_: None,
+    ) -> Self:
+        """Train on `X`; labels are not used.
+
+        Parameters
+        ----------
+        held_out : whose loss stops the training; `decision_scores_` are then left out. None takes the latest tenth of
+            each entity from `X`
+        workspace : folder of checkpoints and logs; a training that was killed goes on from what it holds
+        progress : called with what is done, steps done and steps in all
+
+        Raises
+        ------
+        DataError
+            If there is no event, no field, or nothing to hold out.
+        """
+        if not X.fields or not X.n_events:
+            raise DataError("nothing to learn from; give at least one event with one categorical or numeric field")
+        given, rows = held_out is not None, X
+        if held_out is None:
+            train, latest = latest_per_entity(X, 0.1, random_state=self.random_state)
+            X, held_out = X.take(train), X.take(latest)
+        with _folder(workspace) as folder:
+            self.model_, outcome = self._train(X, held_out, folder, progress)
+        self.curve_ = outcome.curve
+        self.stopped_by_time_ = outcome.stopped_by_time
+        self._learn_scores(X)
+        # A pass over everything: who brings held-out rows has a use for those, not for these.
+        return self if given else self._set_scores(rows)
+
+    @abstractmethod
+    def _model_class(self) -> type[SequenceModel]:
+        """Return the model of the objective."""
+
+    @abstractmethod
+    def _learn_scores(self, X: SequenceStore) -> None:
+        """Learn from the training sequences what the trained model's scores need."""
+
+    def _train(
+        self, X: SequenceStore, held_out: SequenceStore, folder: Path, progress: Progress
+    ) -> tuple[Any, TrainingOutcome]:
+        kind = self._model_class()
+        with torch.random.fork_rng():
+            torch.manual_seed(self.random_state)
+            model = kind.for_store(X, **{name: getattr(self, name) for name in kind.options})
+        data = SequenceDataModule(
+            train=X, held_out=held_out, tokens=self._tokens(X), longest=self.longest, seed=self.random_state
+        )
+        names = ("max_epochs", "patience", "max_time", "precision", "accelerator", "devices", "random_state")
+        plan = TrainingPlan(**{name: getattr(self, name) for name in names})
+        return model, train_model(model, data, plan, folder, progress)
+
+    def _tokens(self, X: SequenceStore) -> int:
+        if self.batch_tokens != "auto":
+            return self.batch_tokens
+        return int(np.clip(X.n_events // 60, self._model_class().smallest_batch, 16_384))
+
+    def _on_device(self) -> Any:
+        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
+        return self.model_.to("cuda" if on_gpu else "cpu").eval()
+
+    def _batches(self, X: SequenceStore) -> Iterator[tuple[SequenceBatch, Pieces]]:
+        """Yield what the model reads, in the order in which states are carried on."""
+        reading = self.model_.reading(self.longest)
+        for batch, pieces in scoring_batches(
+            X, SCORING_TOKENS, reading.longest, reading.overlap, in_order=reading.carried
+        ):
+            yield batch.to(self.model_.device), pieces
+
+    def _carried(self, X: SequenceStore) -> CarriedStates:
+        return CarriedStates(X, self.model_.reading(self.longest))
+
+
+def blocks(X: SequenceStore) -> Iterator[SequenceStore]:
+    """Yield runs of consecutive sequences of about `EVENTS_AT_ONCE` events."""
+    if X.n_events <= EVENTS_AT_ONCE:
+        yield X
+        return
+    block_N = (X.offsets[:-1] - X.offsets[0]) // EVENTS_AT_ONCE
+    for block in np.unique(block_N):
+        yield X.take(np.flatnonzero(block_N == block))
+
+
+@contextmanager
+def _folder(workspace: Path | None) -> Iterator[Path]:
+    if workspace is not None:
+        workspace.mkdir(parents=True, exist_ok=True)
+        yield workspace
+        return
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)

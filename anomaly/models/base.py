@@ -1,0 +1,276 @@
+"""What every sequence model shares: events to states, profiles of entities, trimming, validation, optimiser.
+
+Shapes: T packed events, N sequences, S training sequences, F fields, G numeric fields, D width.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from anomaly.models.ranks import over_ranks, world_size
+from anomaly.nn.embedding import EventEmbedding
+from anomaly.nn.encoders import Cell, build_encoder
+from anomaly.nn.pooling import mean_by_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+
+    from anomaly.nn.encoders import Carry
+    from anomaly.sequences.batch import SequenceBatch
+    from anomaly.sequences.store import SequenceStore
+
+SMALLEST_GAP = 1e-6
+"""Seconds: the resolution of the stored times."""
+CHUNK = 4096
+"""Events of a piece where the state is carried from piece to piece, or where little overlap makes pieces exact."""
+LARGEST_GRADIENT = 1.0
+"""Norm beyond which gradients are scaled down."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How sequences are cut into pieces to be scored.
+
+    Attributes
+    ----------
+    longest, overlap : events of a piece, and how many of them were in the piece before
+    carried : whether the state at the end of a piece is where the next one begins, so that pieces come in order
+    """
+
+    longest: int
+    overlap: int = 0
+    carried: bool = False
+
+
+class SequenceModel(pl.LightningModule):
+    """Packed sequences to a loss and an embedding.
+
+    Parameters
+    ----------
+    sizes : codes of each of the F fields
+    n_values : G
+    n_entities : entity codes, the unknown one included; 1 means no profiles
+    n_sequences : training sequences, whose last loss decides who is trimmed
+    gap_mean, gap_std : of the log of the positive training gaps; a std of 0 means there is no time
+    closed : whether the end of a sequence means something
+    cell : "gru", "lstm", "tcn" (dilated causal convolutions) or "transformer"
+    width, layers, heads : D, depth, attention heads
+    dropout, entity_dropout : rates; the latter hides the entity's profile, so that one model holds both
+        the entity's habits and the population's
+    trim : share of the training sequences, those with the largest loss, that does not train (Shen & Sanghavi 2019)
+    learning_rate, weight_decay : of AdamW
+    """
+
+    options: ClassVar[tuple[str, ...]] = (
+        *("cell", "width", "layers", "heads", "dropout", "entity_dropout", "trim"),
+        *("learning_rate", "weight_decay", "random_state"),
+    )
+    """Arguments that are a choice, and not a property of the data."""
+    profiled: ClassVar[bool] = True
+    """Whether the model may know whose sequence it reads."""
+    causal: ClassVar[bool] = True
+    """Whether an event's residuals know nothing of later events."""
+    smallest_batch: ClassVar[int] = 128
+    """Padded events of a training batch, at least, where their number is left open."""
+
+    kept_S: Tensor
+    loss_S: Tensor
+    weight_S: Tensor
+
+    def __init__(
+        self,
+        *,
+        sizes: Sequence[int],
+        n_values: int = 0,
+        n_entities: int = 1,
+        n_sequences: int = 0,
+        gap_mean: float = 0.0,
+        gap_std: float = 0.0,
+        closed: bool = True,
+        cell: Cell = "gru",
+        width: int = 128,
+        layers: int = 1,
+        heads: int = 4,
+        dropout: float = 0.1,
+        entity_dropout: float = 0.3,
+        trim: float = 0.02,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 0.01,
+        random_state: int = 0,
+    ) -> None:
+        super().__init__()
+        self.params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
+        self.params["sizes"] = tuple(sizes)
+        self.embedding = EventEmbedding(
+            sizes=sizes, n_values=n_values, width=width, has_time=gap_std > 0, dropout=dropout
+        )
+        self.start = nn.Parameter(torch.zeros(width))
+        self.profile = nn.Embedding(n_entities, width, padding_idx=0) if n_entities > 1 and self.profiled else None
+        if self.profile is not None:
+            nn.init.normal_(self.profile.weight[1:], std=0.1)
+        self.encoder = build_encoder(
+            cell, width=width, layers=layers, heads=heads, dropout=dropout, causal=self._encodes_causally()
+        )
+        self.register_buffer("kept_S", torch.ones(n_sequences, dtype=torch.bool))
+        self.register_buffer("loss_S", torch.zeros(n_sequences))
+        self.register_buffer("weight_S", torch.zeros(n_sequences))
+
+    @classmethod
+    def for_store(cls, store: SequenceStore, **options: Any) -> Self:
+        """Build the model that a store's columns call for, with the training store's scale of time."""
+        log_gap = np.log(np.maximum(positive_gaps(store), SMALLEST_GAP))
+        timed = store.has_time and len(log_gap) > 1
+        return cls(
+            sizes=store.sizes,
+            n_values=len(store.value_names),
+            n_entities=store.n_entities,
+            n_sequences=len(store),
+            gap_mean=float(log_gap.mean()) if timed else 0.0,
+            gap_std=max(float(log_gap.std()), 0.1) if timed else 0.0,
+            closed=store.closed,
+            **options,
+        )
+
+    @property
+    def embedding_width(self) -> int:
+        """Return the number of columns of `embed`."""
+        return int(self.params["width"])
+
+    def reading(self, longest: int) -> Reading:
+        """Return how to cut sequences for scoring, given how long the pieces of training are."""
+        if self.encoder.carries:
+            return Reading(CHUNK, carried=True)
+        if self.encoder.past is not None:
+            return Reading(max(CHUNK, 2 * self.encoder.past + 2), overlap=self.encoder.past + 1)
+        return Reading(longest, overlap=longest // 2)
+
+    def states(self, batch: SequenceBatch, carry: Carry | None = None) -> tuple[Tensor, Tensor]:
+        """Return what is known before and after each event, (T, D) each."""
+        x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
+        start_ND = self.start.expand(len(batch.entity_N), -1)
+        if self.profile is None:
+            return self.encoder(x_TD, start_ND, batch.cu_seqlens, carry)  # type: ignore[no-any-return]
+        profile_ND = self.profile(self._shown_entities(batch.entity_N))
+        profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0)
+        before_TD, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, carry)
+        return before_TD + profile_TD, after_TD + profile_TD
+
+    def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
+        """Return (N, D), the mean state of each sequence."""
+        return mean_by_sequence(self.states(batch, carry)[1], batch.cu_seqlens)
+
+    @abstractmethod
+    def sequence_losses(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Return (N,) the loss of each sequence, and (N,) what it counts; the mean is trained on."""
+
+    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
+        """Return the mean loss over the sequences that are kept; over all ranks, where there are several."""
+        loss_N, weight_N = self.sequence_losses(batch)
+        self.loss_S.index_add_(0, batch.index_N, loss_N.detach().float())
+        self.weight_S.index_add_(0, batch.index_N, weight_N.float())
+        kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
+        weight = over_ranks((kept_N * weight_N).sum())
+        loss: Tensor = (kept_N * loss_N).sum() / weight.clamp(min=1)
+        self.log("train_loss", over_ranks(loss.detach()), on_step=False, on_epoch=True, batch_size=int(weight))
+        # Ranks average their gradients, and this is a rank's part of the sum.
+        return loss * world_size()
+
+    def on_train_epoch_start(self) -> None:
+        """Trim the sequences with the largest mean loss of the last epoch, which a checkpoint holds."""
+        if self.current_epoch:
+            loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
+            self.kept_S = self._within_trim(loss_S / weight_S.clamp(min=1))
+        self.loss_S.zero_()
+        self.weight_S.zero_()
+
+    def on_train_batch_start(self, batch: SequenceBatch, batch_idx: int) -> None:
+        """Seed the epoch by its number, so that a resumed training draws what an undisturbed one draws."""
+        # Not before the first batch: a loader draws a number when it starts, and a resumed one starts earlier.
+        if batch_idx == 0:
+            seed = int(self.params["random_state"]) * 100_003 + self.current_epoch
+            torch.manual_seed(seed + 1_000_003 * self.global_rank)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last epoch's held-out losses."""
+        self._held_out: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
+        """Keep the held-out loss of every sequence."""
+        self._held_out.append((batch.index_N, *self.sequence_losses(batch)))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the held-out loss, trimmed as the training's is; it stops the training early."""
+        index, loss, weight = (torch.cat(parts) for parts in zip(*self._held_out, strict=True))
+        size = int(over_ranks(index.max() + 1, "max"))
+        loss_H, weight_H = (
+            over_ranks(x.new_zeros(size).index_add(0, index, x)) for x in (loss.float(), weight.float())
+        )
+        seen_H = weight_H > 0
+        loss_H, weight_H = loss_H[seen_H], weight_H[seen_H]
+        kept_H = self._within_trim(loss_H / weight_H)
+        self.log("held_out_loss", (kept_H * loss_H).sum() / (kept_H * weight_H).sum().clamp(min=1))
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """Return AdamW with a short warm-up and a cosine decay over all planned steps."""
+        optimizer = torch.optim.AdamW(
+            self.parameters(),
+            lr=float(self.params["learning_rate"]),
+            weight_decay=float(self.params["weight_decay"]),
+            fused=self.device.type == "cuda",
+        )
+        steps = max(int(self.trainer.estimated_stepping_batches), 1)
+        warm = min(100, max(steps // 10, 1))
+
+        def rate(step: int) -> float:
+            return min((step + 1) / warm, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(self, *args: Any, **options: Any) -> None:
+        """Scale large gradients down; Lightning's own way refuses the fused optimiser."""
+        nn.utils.clip_grad_norm_(self.parameters(), LARGEST_GRADIENT)
+
+    def log_gaps(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Return (T,) the standardised log-gap, NaN where no gap exists, and (T,) whether it is zero."""
+        gap_T = batch.delta_T.clone()
+        gap_T[batch.cu_seqlens[:-1][batch.starts_N & (batch.lengths_N > 0)]] = torch.nan
+        mean, std = float(self.params["gap_mean"]), float(self.params["gap_std"])
+        return (gap_T.clamp(min=SMALLEST_GAP).log() - mean) / (std or 1.0), gap_T < SMALLEST_GAP
+
+    def _encodes_causally(self) -> bool:
+        return self.causal
+
+    def _shown_entities(self, entity_N: Tensor) -> Tensor:
+        if not self.training:
+            return entity_N
+        shown_N = torch.rand(len(entity_N), device=entity_N.device) >= float(self.params["entity_dropout"])
+        return entity_N * shown_N
+
+    def _within_trim(self, mean_S: Tensor) -> Tensor:
+        """Mark all sequences but the share with the largest mean loss that is trimmed."""
+        trim = float(self.params["trim"])
+        if trim <= 0 or not len(mean_S):
+            return torch.ones_like(mean_S, dtype=torch.bool)
+        return mean_S <= torch.quantile(_sample(mean_S), 1 - trim)
+
+
+def positive_gaps(store: SequenceStore) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the gaps of a store that are longer than zero; neither a sequence's start nor a shared time has one."""
+    delta = np.asarray(store.delta)
+    return delta[np.nan_to_num(delta) > SMALLEST_GAP]
+
+
+def _sample(x: Tensor, most: int = 1 << 20) -> Tensor:
+    """Thin a long vector evenly: torch.quantile refuses more than 16 million values."""
+    return x[:: max(len(x) // most, 1)]

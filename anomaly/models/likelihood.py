@@ -1,0 +1,110 @@
+"""Models that give every event a probability: fields one after another, then the time, then the sequence's end.
+
+Shapes: T packed events, N sequences, F fields, D width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from anomaly.models.base import SequenceModel
+from anomaly.nn.density import GapDensity
+from anomaly.nn.heads import ConditionalHeads
+from anomaly.nn.pooling import mean_by_sequence, sum_by_sequence
+from anomaly.nn.residuals import Residuals
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anomaly.nn.encoders import Carry
+    from anomaly.sequences.batch import SequenceBatch
+
+
+class LikelihoodModel(SequenceModel):
+    """Density of events given the states that `states` returns.
+
+    Parameters
+    ----------
+    mixture : components of the gap density
+    """
+
+    options: ClassVar[tuple[str, ...]] = (*SequenceModel.options, "mixture")
+    predicts_end: ClassVar[bool] = True
+
+    def __init__(self, *, mixture: int = 8, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.params["mixture"] = mixture
+        sizes, width, dropout = self.params["sizes"], int(self.params["width"]), float(self.params["dropout"])
+        self.field_heads = ConditionalHeads(sizes=sizes, width=width, dropout=dropout)
+        self.gap_head = GapDensity(width=width, components=mixture) if self.params["gap_std"] > 0 else None
+        self.end_head = nn.Linear(width, 1) if self.params["closed"] and self.predicts_end else None
+
+    def residuals(self, batch: SequenceBatch, carry: Carry | None = None) -> Residuals:
+        """Return everything the statistics need; the cost of one forward pass and the entropies."""
+        before_TD, after_TD = self.states(batch, carry)
+        return self._judge(batch, before_TD, after_TD, mean_by_sequence(after_TD, batch.cu_seqlens))
+
+    def predicted(self, fields: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the columns of the residuals, given those of the store's fields."""
+        return (*fields, "end") if self.end_head is not None else tuple(fields)
+
+    def surprisal(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
+        """Return (T, F) nats of the fields alone: all that a second pass needs."""
+        before_TD, _ = self.states(batch, carry)
+        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=False)
+        return self.field_heads.surprisal(contexts_FTD, batch.codes_TF)
+
+    def losses(self, batch: SequenceBatch) -> Tensor:
+        """Return (T,) nats per event; the end of a sequence is charged to its last event."""
+        return self._nats(batch, *self.states(batch))
+
+    def sequence_losses(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Return (N,) nats of each sequence and its number of events."""
+        return sum_by_sequence(self.losses(batch), batch.cu_seqlens), batch.lengths_N
+
+    def _judge(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor, embedding_ND: Tensor) -> Residuals:
+        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=self.gap_head is not None)
+        surprisal_TF, expected_TF, tail_TF = self.field_heads.score(contexts_FTD, batch.codes_TF)
+        gap_T, pit_T = self._gap_surprisal(batch, contexts_FTD[-1])
+        going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
+        if self.end_head is not None:
+            surprisal_TF = torch.cat([surprisal_TF, going_T[:, None]], dim=1)
+            expected_TF, tail_TF = _with_going(expected_TF, tail_TF, going_T)
+        return Residuals(surprisal_TF, expected_TF, tail_TF, gap_T, pit_T, end_N, embedding_ND)
+
+    def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
+        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=self.gap_head is not None)
+        loss_T = self.field_heads.surprisal(contexts_FTD, batch.codes_TF).sum(dim=1)
+        gap_T, _ = self._gap_surprisal(batch, contexts_FTD[-1])
+        going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
+        last_N = batch.cu_seqlens[1:] - 1
+        return (loss_T + gap_T + going_T).index_add(0, last_N, end_N)
+
+    def _gap_surprisal(self, batch: SequenceBatch, context_TD: Tensor) -> tuple[Tensor, Tensor]:
+        log_gap_T, zero_T = self.log_gaps(batch)
+        if self.gap_head is None:
+            return torch.zeros_like(log_gap_T), torch.full_like(log_gap_T, torch.nan)
+        known_T = ~log_gap_T.isnan()
+        surprisal_T, pit_T = self.gap_head(context_TD, log_gap_T.nan_to_num(0.0), zero_T)
+        return torch.where(known_T, surprisal_T, 0.0), torch.where(known_T, pit_T, torch.nan)
+
+    def _end_surprisal(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> tuple[Tensor, Tensor]:
+        if self.end_head is None:
+            return before_TD.new_zeros(len(before_TD)), before_TD.new_zeros(len(batch.entity_N))
+        going_T = nn.functional.softplus(self.end_head(before_TD)[:, 0].float())
+        going_T = going_T.index_fill(0, batch.cu_seqlens[:-1][batch.starts_N & (batch.lengths_N > 0)], 0.0)
+        last_N = (batch.cu_seqlens[1:] - 1).clamp(min=0)
+        end_N = nn.functional.softplus(-self.end_head(after_TD[last_N])[:, 0].float())
+        return going_T, torch.where(batch.ends_N, end_N, 0.0)
+
+
+def _with_going(expected_TF: Tensor, tail_TF: Tensor, going_T: Tensor) -> tuple[Tensor, Tensor]:
+    """Append what was to be expected of the choice between ending and going on, and its tail."""
+    q_T = (-going_T).exp()
+    p_T = (1 - q_T).clamp(min=1e-12)
+    entropy_T = q_T * going_T - p_T * p_T.log()
+    tail_T = torch.where(q_T <= p_T, 0.5 * q_T, 1 - 0.5 * q_T)
+    return torch.cat([expected_TF, entropy_T[:, None]], dim=1), torch.cat([tail_TF, tail_T[:, None]], dim=1)

@@ -1,6 +1,6 @@
 """Heads that predict an event field by field: each given the history and the event's earlier fields.
 
-Shapes: T packed events, F fields, D width, V codes of one field.
+Shapes: T packed events, F fields, D width, V codes of one field, K sampled codes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,18 @@ from anomaly.nn.dropout import Dropout
 from anomaly.nn.embedding import FieldEmbedding
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-LOGITS_AT_ONCE = 1 << 21
-"""Logits of one chunk: 8 MB of float32, so that softmax, entropy and tail read from cache."""
+LOGITS_AT_ONCE = 1 << 20
+"""Logits of one tile: 4 MB of float32, so that softmax, entropy and tail read from cache."""
+CODES_AT_ONCE = 4096
+"""Codes of one tile, so that their weights stay in cache too."""
+SAMPLED_FROM = 4096
+"""Codes from which on a field trains with a sampled softmax."""
+SAMPLES = 512
+"""Codes that stand for all the others there."""
+ROUNDING = 1e-5
+"""Relative; what two ways to sum one logit differ by."""
 
 
 class ConditionalHeads(nn.Module):
@@ -46,31 +54,64 @@ class ConditionalHeads(nn.Module):
         return self.dropout(nn.functional.gelu(torch.stack(raw)))  # type: ignore[no-any-return]
 
     def surprisal(self, contexts_FTD: Tensor, codes_TF: Tensor) -> Tensor:
-        """Return (T, F) negative log-probabilities in nats."""
+        """Return (T, F) negative log-probabilities in nats; those of large fields are estimates while training."""
         each = zip(self.outputs, contexts_FTD[: len(self.outputs)], codes_TF.T, strict=True)
-        columns = [
-            nn.functional.cross_entropy(out(x_TD).float(), codes_T, reduction="none") for out, x_TD, codes_T in each
-        ]
-        return torch.stack(columns, dim=1)
+        return torch.stack([self._surprisal(out, x_TD, codes_T) for out, x_TD, codes_T in each], dim=1)  # type: ignore[arg-type]
 
     def score(self, contexts_FTD: Tensor, codes_TF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return surprisal, expected surprisal (the entropy) and tail (T, F).
 
         The tail is the probability of a value at most as probable as the one seen, its own half counted once.
         """
-        parts = [self._score_field(f, contexts_FTD[f], codes_TF[:, f]) for f in range(len(self.outputs))]
+        each = zip(self.outputs, contexts_FTD[: len(self.outputs)], codes_TF.T, strict=True)
+        parts = [_score_field(out, x_TD, codes_T) for out, x_TD, codes_T in each]  # type: ignore[arg-type]
         surprisal, entropy, tail = (torch.stack(columns, dim=1) for columns in zip(*parts, strict=True))
         return surprisal, entropy, tail
 
-    def _score_field(self, f: int, context_TD: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        output = self.outputs[f]
-        rows = max(LOGITS_AT_ONCE // int(output.out_features), 256)  # type: ignore[arg-type]
-        chunks = [
-            _score_logits(output(context).float(), codes)
-            for context, codes in zip(torch.split(context_TD, rows), torch.split(codes_T, rows), strict=True)
-        ]
-        surprisal, entropy, tail = (torch.cat(column) for column in zip(*chunks, strict=True))
-        return surprisal, entropy, tail
+    def _surprisal(self, output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
+        if output.out_features < SAMPLED_FROM:
+            return nn.functional.cross_entropy(output(x_TD).float(), codes_T, reduction="none")
+        if self.training:
+            return _sampled_surprisal(output, x_TD, codes_T)
+        rows = [_log_normaliser(output, x) - _own_logit(output, x, codes) for x, codes in _rows(x_TD, codes_T, output)]
+        return torch.cat(rows)
+
+
+def _sampled_surprisal(output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
+    """Estimate -log softmax from the own logit and K others, each standing for as many as it was likely to be drawn.
+
+    Half of them are drawn from the batch, hence by frequency, and half evenly, so that no code goes unseen
+    (Bengio & Senécal 2008, adaptive importance sampling; Jean et al. 2015, section 3).
+    """
+    size, device = output.out_features, x_TD.device
+    place_K = torch.randint(len(codes_T), (SAMPLES // 2,), device=device)
+    drawn_K = torch.cat([codes_T[place_K], torch.randint(size, (SAMPLES // 2,), device=device)])
+    share_V = torch.bincount(codes_T, minlength=size).to(torch.float32) / len(codes_T)
+    expected_K = SAMPLES * (0.5 * share_V[drawn_K] + 0.5 / size)
+    logits_TK = nn.functional.linear(x_TD, output.weight[drawn_K], output.bias[drawn_K]).float() - expected_K.log()
+    logits_TK = logits_TK.masked_fill(codes_T[:, None] == drawn_K, -torch.inf)
+    own_T = _own_logit(output, x_TD, codes_T)
+    return torch.logaddexp(own_T, logits_TK.logsumexp(-1)) - own_T
+
+
+def _own_logit(output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
+    return (x_TD * output.weight[codes_T]).sum(-1).float() + output.bias[codes_T].float()
+
+
+def _log_normaliser(output: nn.Linear, x_TD: Tensor) -> Tensor:
+    return torch.stack([logits_TV.logsumexp(-1) for logits_TV in _tiles(output, x_TD)]).logsumexp(0)
+
+
+def _score_field(output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    chunks = [_score_rows(output, x, codes) for x, codes in _rows(x_TD, codes_T, output)]
+    surprisal, entropy, tail = (torch.cat(column) for column in zip(*chunks, strict=True))
+    return surprisal, entropy, tail
+
+
+def _score_rows(output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    if output.out_features <= CODES_AT_ONCE:
+        return _score_logits(output(x_TD).float(), codes_T)
+    return _score_tiles(_own_logit(output, x_TD, codes_T), _tiles(output, x_TD))
 
 
 def _score_logits(logits_TV: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,3 +121,36 @@ def _score_logits(logits_TV: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, T
     entropy_T = -(p_TV * log_p_TV).sum(-1)
     tail_T = (p_TV * (log_p_TV <= own_T1)).sum(-1) - 0.5 * own_T1[:, 0].exp()
     return -own_T1[:, 0], entropy_T, tail_T.clamp(1e-12, 1.0)
+
+
+def _score_tiles(own_T: Tensor, tiles: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same from the own logits and consecutive tiles of all logits, none of which is kept."""
+    # All sums are in units of exp(peak), the largest logit so far.
+    peak_T, total_T, energy_T, below_T = own_T, *(torch.zeros_like(own_T) for _ in range(3))
+    level_T1 = (own_T + ROUNDING * (1 + own_T.abs()))[:, None]
+    for logits_TV in tiles:
+        higher_T = torch.maximum(peak_T, logits_TV.amax(-1))
+        fall_T = peak_T - higher_T
+        scale_T = fall_T.exp()
+        shifted_TV = logits_TV - higher_T[:, None]
+        mass_TV = shifted_TV.exp()
+        # A higher peak lowers every logit that was summed before.
+        energy_T = scale_T * (energy_T + fall_T * total_T) + torch.linalg.vecdot(mass_TV, shifted_TV)
+        total_T = scale_T * total_T + mass_TV.sum(-1)
+        below_T = scale_T * below_T + (mass_TV * (logits_TV <= level_T1)).sum(-1)
+        peak_T = higher_T
+    surprisal_T = (total_T.log() + peak_T - own_T).clamp(min=0.0)
+    tail_T = below_T / total_T - 0.5 * (-surprisal_T).exp()
+    return surprisal_T, total_T.log() - energy_T / total_T, tail_T.clamp(1e-12, 1.0)
+
+
+def _rows(x_TD: Tensor, codes_T: Tensor, output: nn.Linear) -> Iterator[tuple[Tensor, Tensor]]:
+    rows = LOGITS_AT_ONCE // min(output.out_features, CODES_AT_ONCE)
+    return zip(torch.split(x_TD, max(rows, 1)), torch.split(codes_T, max(rows, 1)), strict=True)
+
+
+def _tiles(output: nn.Linear, x_TD: Tensor) -> Iterator[Tensor]:
+    """Yield the logits of consecutive codes."""
+    weights, biases = (torch.split(x, CODES_AT_ONCE) for x in (output.weight, output.bias))
+    for weight_VD, bias_V in zip(weights, biases, strict=True):
+        yield nn.functional.linear(x_TD, weight_VD, bias_V).float()

@@ -119,3 +119,56 @@ def test_huge_numbers_stay_finite(value: float) -> None:
     model = EventEmbedding(sizes=(4,), n_values=1, width=WIDTH, has_time=True, dropout=0.0).eval()
     found = model(torch.ones(1, 1, dtype=torch.int64), torch.full((1, 1), value), torch.zeros(1))
     assert torch.isfinite(found).all()
+
+
+LARGE = 5000
+
+
+@pytest.fixture
+def large(monkeypatch: Any) -> ConditionalHeads:
+    monkeypatch.setattr(heads, "CODES_AT_ONCE", 700)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        made = ConditionalHeads(sizes=(LARGE,), width=WIDTH, dropout=0.0)
+        torch.nn.init.normal_(made.outputs[0].weight, std=1.0)
+        return made.eval()
+
+
+def one_field(n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(6)
+    codes = torch.randint(LARGE, (n, 1), generator=generator)
+    return torch.randn(1, n, WIDTH, generator=generator), codes
+
+
+@torch.no_grad()
+def test_a_large_field_in_tiles_is_scored_as_in_one_piece(large: ConditionalHeads) -> None:
+    contexts, codes = one_field(300)
+    expected = heads._score_logits(large.outputs[0](contexts[0]), codes[:, 0])
+    for found, whole in zip(large.score(contexts, codes), expected, strict=True):
+        torch.testing.assert_close(found[:, 0], whole, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(large.surprisal(contexts, codes)[:, 0], expected[0], atol=1e-4, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_logits_far_apart_stay_finite_in_tiles() -> None:
+    logits = torch.tensor([[-300.0, 0.0, 300.0, 10.0]]).expand(4, -1)
+    own = logits.diagonal()
+    found = heads._score_tiles(own, logits.split(1, dim=1))
+    expected = heads._score_logits(logits, torch.arange(4))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+def test_a_large_field_trains_on_samples_towards_the_full_softmax(large: ConditionalHeads) -> None:
+    contexts, codes = one_field(400)
+    large.train()
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        estimates = torch.stack([large.surprisal(contexts, codes)[:, 0] for _ in range(64)])
+    exact = torch.nn.functional.cross_entropy(large.outputs[0](contexts[0]), codes[:, 0], reduction="none")
+    off = (estimates.mean(0) - exact).abs().mean().detach()
+    assert float(off) < 0.05 * float(exact.mean().detach())
+    gradient = torch.autograd.grad(estimates.mean(), large.outputs[0].weight)[0]
+    full = torch.autograd.grad(exact.mean(), large.outputs[0].weight)[0]
+    cosine = torch.nn.functional.cosine_similarity(gradient.flatten(), full.flatten(), dim=0)
+    assert float(cosine) > 0.95

@@ -171,4 +171,4 @@ def test_a_large_field_trains_on_samples_towards_the_full_softmax(large: Conditi
     gradient = torch.autograd.grad(estimates.mean(), large.outputs[0].weight)[0]
     full = torch.autograd.grad(exact.mean(), large.outputs[0].weight)[0]
     cosine = torch.nn.functional.cosine_similarity(gradient.flatten(), full.flatten(), dim=0)
-    assert float(cosine) > 0.95
+    assert float(cosine) > 0.9

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomaly.sequences.store import rows_at
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -109,9 +111,9 @@ def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> 
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     places = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)
     return SequenceBatch(
-        codes_TF=torch.from_numpy(store.codes[places].astype(np.int64)),
-        values_TG=torch.from_numpy(np.ascontiguousarray(store.values[places])),
-        delta_T=torch.from_numpy(np.ascontiguousarray(store.delta[places])),
+        codes_TF=torch.from_numpy(rows_at(store.codes, places).astype(np.int64)),
+        values_TG=torch.from_numpy(rows_at(store.values, places)),
+        delta_T=torch.from_numpy(rows_at(store.delta, places)),
         cu_seqlens=torch.from_numpy(offsets),
         entity_N=torch.from_numpy(store.entity[sequence].astype(np.int64)),
         index_N=torch.from_numpy(sequence),

@@ -30,7 +30,7 @@ from anomaly.sequences.draft import Arrays, draft
 from anomaly.sequences.gaps import measure_gaps
 from anomaly.sequences.relational import count_entities
 from anomaly.sequences.spine import Spine
-from anomaly.sequences.store import SequenceStore
+from anomaly.sequences.store import SequenceStore, put_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,7 +128,7 @@ class _Build:
         batch_rows: int,
         progress: Progress | None,
     ) -> None:
-        self.schema, self.batch_rows = schema, batch_rows
+        self.schema, self.batch_rows, self.memory_limit = schema, batch_rows, memory_limit
         self.encoder = EventEncoder() if encoder is None else encoder
         self.fitting = not hasattr(self.encoder, "fields_")
         self.profile = ColumnProfile(schema)
@@ -207,8 +207,9 @@ class _Build:
             if (target < 0).any():
                 inside = np.flatnonzero(target >= 0)
                 target, batch_codes, batch_values = target[inside], batch_codes[inside], batch_values[inside]
-            codes[target] = batch_codes
-            values[target] = batch_values
+            put_rows(codes, target, batch_codes)
+            put_rows(values, target, batch_values)
+        codes, values = arrays.full("codes", codes), arrays.full("values", values)
         return self._store(rows, codes, values)
 
     def _second_pass(
@@ -266,7 +267,7 @@ class _Build:
     def _to_disk(self, rows: Cut, shared: dict[str, NDArray[np.float32]], out: Path) -> SequenceStore:
         width = np.dtype(self.encoder.code_dtype).itemsize * len(self.encoder.fields_) + 4 * len(self.encoder.bins_)
         with draft(out, need=len(rows.order) * (width + 20) + 40 * len(rows.offsets)) as folder:
-            self._fill(rows, shared, Arrays(folder)).save(folder)
+            self._fill(rows, shared, Arrays(folder, self.memory_limit // 4)).save(folder)
         return SequenceStore.open(out)
 
     def findings(self) -> list[Finding]:

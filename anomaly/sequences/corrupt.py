@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from anomaly.sequences.store import rows_at
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -271,7 +273,7 @@ def gather(store: SequenceStore, places: Places, sequences: Places, lengths: NDA
         lost = (delta == 0) & np.isin(places, store.offsets[:-1])
         delta[lost] = np.median(store.delta)
         delta[offsets[:-1][lengths > 0]] = 0.0
-    flat: dict[str, Any] = {name: store_column[places] for name, store_column in _flat(store).items()}
+    flat: dict[str, Any] = {name: rows_at(column, places) for name, column in _flat(store).items()}
     context = np.zeros(len(lengths), np.int64)
     return replace(empty, **flat, delta=delta, offsets=offsets, event_ids=None, context=context)
 

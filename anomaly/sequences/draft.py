@@ -21,22 +21,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arrays:
-    """New arrays, in memory or in files that are as large as they will be from the start."""
+    """New arrays that are filled in any order.
+
+    Filling a file here and there writes its pages over and over, so what fits in memory is filled there and written in
+    one go.
+
+    Parameters
+    ----------
+    folder : where full arrays go, None to keep them in memory
+    memory : bytes from which an array is filled in its file
+    """
 
     folder: Path | None
+    memory: int = 1 << 30
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
         """Return an array to be filled."""
-        if self.folder is None:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if self.folder is None or size <= self.memory:
             return np.empty(shape, dtype)
         path = self.folder / f"{name}.npy"
-        if not np.prod(shape):
-            return np.empty(shape, dtype)
         mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         # A mapped file with holes would end the process when the disk fills up; without holes it is refused here.
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return mapped
+
+    def full(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a filled array, mapped from its file where there is a folder."""
+        if self.folder is None or isinstance(array, np.memmap) or not array.size:
+            return array
+        path = self.folder / f"{name}.npy"
+        np.save(path, array)
+        return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -65,8 +82,8 @@ def draft(out: Path, need: int = 0) -> Iterator[Path]:
             out.rmdir()
         folder.rename(out)
     except OSError as error:
-        raise DataError(
-            f"{out}: cannot be written ({error.strerror or error}); free space, or choose another"
-        ) from error
+        # numpy tells of a disk that fills up by the items it could not write.
+        why = "the disk is full" if "requested and" in str(error) else error.strerror or error
+        raise DataError(f"{out}: cannot be written ({why}); free space, or choose another") from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -111,7 +111,7 @@ class SequenceStore:
         index = np.asarray(indices)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
         places, offsets = self.events_of(index)
-        flat: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[places]) for name in _FLAT}
+        flat: dict[str, Any] = {name: rows_at(getattr(self, name), places) for name in _FLAT}
         return replace(
             self,
             **flat,
@@ -126,7 +126,8 @@ class SequenceStore:
     def keep_events(self, kept_T: NDArray[np.bool_]) -> SequenceStore:
         """Return a store of the same sequences with some of their events, copied into memory."""
         counts = np.bincount(self.sequence_of_event()[kept_T], minlength=len(self))
-        flat: dict[str, Any] = {name: np.ascontiguousarray(getattr(self, name)[kept_T]) for name in _FLAT}
+        kept = np.flatnonzero(kept_T)
+        flat: dict[str, Any] = {name: rows_at(getattr(self, name), kept) for name in _FLAT}
         return replace(
             self,
             **flat,
@@ -252,6 +253,18 @@ class SequenceStore:
             closed=closed,
             has_time=delta is not None,
         )
+
+
+def rows_at(column: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:
+    """Return ``column[places]`` of (T,) or (T, k) in memory: as a take, several times faster than as an index."""
+    return np.take(np.asarray(column), places, axis=0)
+
+
+def put_rows(column: NDArray[Any], places: NDArray[Any], rows: NDArray[Any]) -> None:
+    """Write (n, k) rows to ``column[places]`` of (T, k), both contiguous: a row as one item, which is faster too."""
+    if column.shape[1]:
+        whole = np.dtype((np.void, column.itemsize * column.shape[1]))
+        column.view(whole)[places] = rows.view(whole)
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

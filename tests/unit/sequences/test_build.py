@@ -278,13 +278,20 @@ def test_bad_rows_are_dropped_in_both_passes() -> None:
     assert (clean.codes == store.codes).all()
 
 
-def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+FULL = {
+    "os.posix_fallocate": OSError(28, "No space left on device"),
+    "numpy.save": OSError("9 requested and 0 written"),
+}
 
-    monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(DataError, match="No space left"):
-        build_store(EventSource.from_frame(shop()), out=tmp_path / "run" / "store")
+
+@pytest.mark.parametrize("call", FULL)
+def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise FULL[call]
+
+    monkeypatch.setattr(call, full)
+    with pytest.raises(DataError, match=r"No space left|disk is full"):
+        build_store(EventSource.from_frame(shop()), out=tmp_path / "run" / "store", memory_limit=0)
     assert not list((tmp_path / "run").iterdir())
     monkeypatch.undo()
     build_store(EventSource.from_frame(shop()), out=tmp_path / "run" / "store")
@@ -317,6 +324,13 @@ def test_progress_is_told() -> None:
     seen: list[tuple[str, int, int]] = []
     build_store(EventSource.from_frame(shop()), progress=lambda *step: seen.append(step))
     assert seen == [("reading", 600, 600), ("encoding", 600, 600)]
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 30])
+def test_a_store_is_the_same_filled_in_memory_or_in_its_files(tmp_path: Path, memory: int) -> None:
+    source = EventSource.from_frame(shop())
+    store = build_store(source, out=tmp_path / "s", memory_limit=memory, batch_rows=64).store
+    assert isinstance(store.codes, np.memmap) and same(store, build_store(source).store)
 
 
 def test_a_store_without_numbers_is_written(tmp_path: Path) -> None:

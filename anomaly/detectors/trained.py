@@ -71,7 +71,7 @@ class TrainedDetector(Detector):
         masks: int = 4,
         dropout: float = 0.3,
         entity_dropout: float = 0.3,
-        trim: float = 0.05,
+        trim: float = 0.02,
         learning_rate: float = 2e-3,
         weight_decay: float = 0.01,
         max_epochs: int = 20,

@@ -63,6 +63,8 @@ class SequenceModel(pl.LightningModule):
     n_sequences : training sequences, whose last loss decides who is trimmed
     gap_mean, gap_std : of the log of the positive training gaps; a std of 0 means there is no time
     closed : whether the end of a sequence means something
+    unread : fields that are predicted and never read, such as the clock's: what was done tells when, and a past hour
+        tells little that the gaps do not, at the price of an input to overfit on
     cell : "gru", "lstm", "tcn" (dilated causal convolutions) or "transformer"
     width, layers, heads : D, depth, attention heads
     dropout, entity_dropout : rates; the latter hides the entity's profile, so that one model holds both
@@ -97,6 +99,7 @@ class SequenceModel(pl.LightningModule):
         gap_mean: float = 0.0,
         gap_std: float = 0.0,
         closed: bool = True,
+        unread: Sequence[int] = (),
         cell: Cell = "gru",
         width: int = 128,
         layers: int = 1,
@@ -110,9 +113,9 @@ class SequenceModel(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        self.params["sizes"] = tuple(sizes)
+        self.params |= {"sizes": tuple(sizes), "unread": tuple(unread)}
         self.embedding = EventEmbedding(
-            sizes=sizes, n_values=n_values, width=width, has_time=gap_std > 0, dropout=dropout
+            sizes=sizes, n_values=n_values, width=width, has_time=gap_std > 0, dropout=dropout, unread=unread
         )
         self.start = nn.Parameter(torch.zeros(width))
         self.profile = nn.Embedding(n_entities, width, padding_idx=0) if n_entities > 1 and self.profiled else None
@@ -138,6 +141,7 @@ class SequenceModel(pl.LightningModule):
             gap_mean=float(log_gap.mean()) if timed else 0.0,
             gap_std=max(float(log_gap.std()), 0.1) if timed else 0.0,
             closed=store.closed,
+            unread=unread_fields(store),
             **options,
         )
 
@@ -269,6 +273,12 @@ def positive_gaps(store: SequenceStore) -> np.ndarray[Any, np.dtype[np.float32]]
     """Return the gaps of a store that are longer than zero; neither a sequence's start nor a shared time has one."""
     delta = np.asarray(store.delta)
     return delta[np.nan_to_num(delta) > SMALLEST_GAP]
+
+
+def unread_fields(store: SequenceStore) -> tuple[int, ...]:
+    """Return the places of the clock's fields; none where there is nothing else."""
+    clock = tuple(f for f, field in enumerate(store.fields) if field.kind == "clock")
+    return clock if len(clock) < len(store.fields) else ()
 
 
 def _sample(x: Tensor, most: int = 1 << 20) -> Tensor:

@@ -47,11 +47,22 @@ class EventEmbedding(nn.Module):
     n_values : G
     width : D
     has_time : whether gaps are read
+    unread : fields that are left out
     """
 
-    def __init__(self, *, sizes: Sequence[int], n_values: int, width: int, has_time: bool, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        sizes: Sequence[int],
+        n_values: int,
+        width: int,
+        has_time: bool,
+        dropout: float,
+        unread: Sequence[int] = (),
+    ) -> None:
         super().__init__()
         self.fields = FieldEmbedding(sizes, width)
+        self.unread = list(unread)
         self.has_time = has_time
         n_inputs = n_values + (2 if has_time else 0)
         self.numbers = nn.Linear(n_inputs, width) if n_inputs else None
@@ -60,10 +71,14 @@ class EventEmbedding(nn.Module):
 
     def forward(self, codes_TF: Tensor, values_TG: Tensor, log_gap_T: Tensor) -> Tensor:
         """Return (T, D); `log_gap_T` is standardised, NaN at a sequence's first event."""
-        x_TD = self.fields(codes_TF)
+        # One code for all is no news.
+        x_TD = self.fields(codes_TF.index_fill(1, self._unread(codes_TF), 0) if self.unread else codes_TF)
         if self.numbers is not None:
             x_TD = x_TD + self.numbers(self._numbers(values_TG, log_gap_T))
         return self.dropout(self.norm(x_TD))  # type: ignore[no-any-return]
+
+    def _unread(self, codes_TF: Tensor) -> Tensor:
+        return torch.tensor(self.unread, device=codes_TF.device)
 
     def _numbers(self, values_TG: Tensor, log_gap_T: Tensor) -> Tensor:
         values_TG = values_TG.clamp(-LARGEST, LARGEST)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly.nn.residuals import Residuals
-from anomaly.sequences.store import SequenceStore
+from anomaly.sequences.store import FIRST_VALUE, SequenceStore
 
 Make = Callable[..., Any]
 CELLS = ["gru", "transformer"]
@@ -249,3 +249,15 @@ def test_odd_batches_stay_finite(cell: str, store_of: Make, model_of: Make, batc
             assert torch.isfinite(value[~value.isnan()] if f.name == "gap_pit_T" else value).all(), (name, f.name)
         with torch.no_grad():
             assert torch.isfinite(model.losses(batch)).all(), name
+
+
+def test_the_clock_is_predicted_and_not_read(store_of: Make, model_of: Make, batch_of: Make) -> None:
+    store = store_of([6])
+    clocked = replace(store, fields=(store.fields[0], replace(store.fields[1], kind="clock")))
+    model = model_of(clocked)
+    codes = np.array(store.codes)
+    codes[2, 1] = FIRST_VALUE + (codes[2, 1] - FIRST_VALUE + 1) % 7
+    found, changed = (residuals(model, batch_of(replace(clocked, codes=c))).surprisal_TF for c in (store.codes, codes))
+    same(changed[3:], found[3:])
+    same(changed[:, 0], found[:, 0])
+    assert abs(float(found[2, 1] - changed[2, 1])) > 1e-4

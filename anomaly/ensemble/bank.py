@@ -83,19 +83,22 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
     ) -> Self:
         """Fit the members in turn, those that score events first."""
         self.event_members_: dict[str, EventDetector] = {}
+        self.sequence_members_: dict[str, Detector] = {}
         self.table_members_: dict[str, Detector] = {}
         for name, member in self.members.items():
-            if isinstance(member, EventDetector):
+            scores_events = isinstance(member, EventDetector)
+            if scores_events or (member.reads == "sequences" and self.unit == "sequence"):
                 progress(f"fitting {name}")
                 folder = None if workspace is None else workspace / name
-                self.event_members_[name] = _fit_event_member(clone(member), X, held_out, folder, progress)
+                members: dict[str, Any] = self.event_members_ if scores_events else self.sequence_members_
+                members[name] = _fit_member(clone(member), X, held_out, folder, progress)
         self.lead_ = None
         if not self.event_members_:
             self.lead_ = ColumnTails(random_state=self.random_state).fit(X)
-        tables = {n: m for n, m in self.members.items() if not isinstance(m, EventDetector)}
+        tables = {n: m for n, m in self.members.items() if m.reads == "features"}
         if tables and self.unit == "sequence":
             self._fit_tables(tables, X, progress)
-        if not self.event_members_ and not self.table_members_:
+        if not (self.event_members_ or self.sequence_members_ or self.table_members_):
             raise ConfigError("no member scores events; add detector ngram or next_event")
         return self
 
@@ -104,6 +107,7 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
         analyses = {name: member.analyse(X) for name, member in self.event_members_.items()}
         lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
         parts = {name: self._items(analysis) for name, analysis in analyses.items()}
+        parts |= {name: member.statistics(X) for name, member in self.sequence_members_.items()}
         if self.table_members_:
             features = self._features(X, lead)
             parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
@@ -113,6 +117,11 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
         """Return what the members on features read, given the embedding of the leading event detector."""
         aggregates: FeatureMatrix = self.aggregates_.transform(X)
         return aggregates if embedding_ND is None else join(aggregates, embedding_matrix(embedding_ND))
+
+    @property
+    def trained_members(self) -> dict[str, Detector]:
+        """Members that read sequences, by name; only these can have a curve of their training."""
+        return {**self.event_members_, **self.sequence_members_}
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -139,13 +148,13 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
         return analysis.statistics if self.unit == "sequence" else analysis.event_statistics
 
 
-def _fit_event_member(
-    member: EventDetector,
+def _fit_member(
+    member: Detector,
     X: SequenceStore,
     held_out: SequenceStore,
     workspace: Path | None,
     progress: Callable[..., None],
-) -> EventDetector:
+) -> Detector:
     options: dict[str, Any] = {}
     if getattr(member, "trains_with_held_out", False):
         options = {"held_out": held_out, "workspace": workspace, "progress": progress}

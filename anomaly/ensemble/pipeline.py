@@ -183,13 +183,13 @@ class CalibratedEnsemble(Detector):
     @property
     def curve_(self) -> list[dict[str, Any]]:
         """Training and held-out loss of every epoch of every member that has one."""
-        members = self.bank_.event_members_.items()
+        members = self.bank_.trained_members.items()
         return [{"member": name, **row} for name, member in members for row in getattr(member, "curve_", [])]
 
     @property
     def warnings_(self) -> list[str]:
         """What a reader of the scores must know."""
-        members = self.bank_.event_members_.items()
+        members = self.bank_.trained_members.items()
         stopped = [name for name, member in members if getattr(member, "stopped_by_time_", False)]
         return [f"the training of {name} was stopped by trainer.max_time" for name in stopped]
 
@@ -235,7 +235,7 @@ class CalibratedEnsemble(Detector):
         lessons = [part[::2] for part in damaged.values() if part is not None]
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
-        questions = np.array([CONTRAST in name for name in self.names_], np.int64)
+        questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
         self.combiner_ = clone(self.combiner)
         self.combiner_.fit(P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 

@@ -83,8 +83,11 @@ class LikelihoodModel(SequenceModel):
         last_N = batch.cu_seqlens[1:] - 1
         return (loss_T + gap_T + going_T).index_add(0, last_N, end_N)
 
-    def _gap_surprisal(self, batch: SequenceBatch, context_TD: Tensor) -> tuple[Tensor, Tensor]:
-        log_gap_T, zero_T = self.log_gaps(batch)
+    def _gap_surprisal(
+        self, batch: SequenceBatch, context_TD: Tensor, rows: Tensor | slice = slice(None)
+    ) -> tuple[Tensor, Tensor]:
+        """Return surprisal and transform of the gaps of all events, or of those whose rows are named."""
+        log_gap_T, zero_T = (x[rows] for x in self.log_gaps(batch))
         if self.gap_head is None:
             return torch.zeros_like(log_gap_T), torch.full_like(log_gap_T, torch.nan)
         known_T = ~log_gap_T.isnan()

@@ -17,13 +17,25 @@ import pytest
 from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.columns import ColumnTails
+from anomaly.detectors.embedding import EmbeddingDetector
+from anomaly.detectors.core import CoreDetector
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
+from anomaly.detectors.trained import TrainedDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
+from anomaly.ensemble.convex import ConvexCombiner
 from anomaly.ensemble.pipeline import CalibratedEnsemble
+from anomaly.ensemble.simple import (
+    AgreementCombiner,
+    BucketCombiner,
+    CauchyCombiner,
+    MeanRankCombiner,
+    MinimumPCombiner,
+    StoufferCombiner,
+)
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.nn.encoders import CELLS
 from anomaly.scores.calibration import SplitConformal
@@ -61,10 +73,10 @@ def _pyod(target: str, **options: Any) -> Callable[[int], PyODDetector]:
     return lambda seed: PyODDetector(detector={"_target_": target, **options}, random_state=seed)
 
 
-def _neural(objective: str, cell: Any = "gru") -> Callable[[int], NeuralDetector]:
+def _neural(objective: str, cell: Any = "gru", kind: Any = NeuralDetector) -> Callable[[int], TrainedDetector]:
     tiny: dict[str, Any] = {"width": 16, "heads": 2, "mixture": 2, "max_epochs": 2, "longest": 32, "max_time": None}
     tiny |= {"objective": objective, "cell": cell, "latent": 8, "batch_tokens": 512, "accelerator": "cpu"}
-    return lambda seed: NeuralDetector(random_state=seed, **tiny)
+    return lambda seed: kind(random_state=seed, **tiny)
 
 
 def _ensemble(seed: int) -> CalibratedEnsemble:
@@ -83,11 +95,21 @@ def _ensemble(seed: int) -> CalibratedEnsemble:
     )
 
 
+def _core(seed: int) -> CoreDetector:
+    members = {
+        "iforest": _pyod("pyod.models.iforest.IForest", n_estimators=10)(seed),
+        "ecod": PyODDetector(detector={"_target_": "pyod.models.ecod.ECOD"}, constants="keep"),
+        "knn": PyODDetector(detector={"_target_": "pyod.models.knn.KNN"}, scaling="standard", constants="keep"),
+    }
+    return CoreDetector(members=members, again=("ecod", "knn"))
+
+
 DETECTORS = [
     Case("ngram", lambda seed: NGramDetector(random_state=seed)),
     Case("ngram_order0", lambda seed: NGramDetector(max_order=0, statistic="order0.largest", random_state=seed)),
     Case("rarity", lambda seed: RarityDetector()),
     Case("own_past", lambda seed: OwnPastDetector()),
+    Case("core", _core),
     Case("column_tails", lambda seed: ColumnTails(random_state=seed)),
     Case("robust_z", lambda seed: RobustZDetector()),
     Case("iqr", lambda seed: IQRDetector()),
@@ -102,12 +124,24 @@ DETECTORS = [
     *(Case(f"next_event_{c}", _neural("next_event", c), longest=20_000, tolerance=1e-4) for c in CELLS),
     *(Case(f"autoencoder_{c}", _neural("autoencoder", c), longest=20_000, causal=False, tolerance=1e-4) for c in CELLS),
     Case("autoencoder_variational", _neural("variational"), longest=20_000, causal=False, tolerance=1e-4),
+    Case("masked", _neural("masked", "transformer"), longest=20_000, causal=False, tolerance=1e-4),
+    Case("contrastive", _neural("contrastive", kind=EmbeddingDetector), longest=20_000, tolerance=1e-3),
+    Case("one_class", _neural("one_class", kind=EmbeddingDetector), longest=20_000, tolerance=1e-3),
     Case("ensemble", _ensemble, kept=lambda X: X.take(latest_per_entity(X, 0.2)[1])),
 ]
 CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]
 COMBINERS = [
     Case("corruption_mixture", lambda seed: CorruptionMixture()),
     Case("fisher", lambda seed: FisherCombiner()),
+    Case("mean_rank", lambda seed: MeanRankCombiner()),
+    Case("average", lambda seed: StoufferCombiner()),
+    Case("cauchy", lambda seed: CauchyCombiner()),
+    Case("minimum_p", lambda seed: MinimumPCombiner()),
+    Case("maximum", lambda seed: BucketCombiner(rule="aom", buckets=1)),
+    Case("aom", lambda seed: BucketCombiner(rule="aom", buckets=2, random_state=seed)),
+    Case("moa", lambda seed: BucketCombiner(rule="moa", buckets=2, random_state=seed)),
+    Case("agreement", lambda seed: AgreementCombiner()),
+    Case("convex", lambda seed: ConvexCombiner()),
 ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from anomaly.active.items import EMBEDDING, Items, slices
-from anomaly.active.leaves import LeafMap
+from anomaly.active.leaves import Forests
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -72,11 +72,7 @@ class ItemKernel(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, X: Items) -> Self:
         """Grow the forests and learn the length scale of the embedding and how common each shared value is."""
-        share = -(-self.trees // max(len(X.views), 1))
-        self.maps_ = {
-            name: LeafMap(trees=share, random_state=self.random_state + k).fit(view)
-            for k, (name, view) in enumerate(X.views.items())
-        }
+        self.forests_ = Forests(trees=self.trees, random_state=self.random_state).fit(X)
         self._learn_scale(X)
         self._learn_links(X)
         parts = np.array([self.leaves, self.nearness * (self.center_.size > 0), self.links * (self.rare_.size > 0)])
@@ -85,12 +81,10 @@ class ItemKernel(BaseEstimator):  # type: ignore[misc]
 
     def marks(self, X: Items) -> Marks:
         """Return what the kernel reads of some items."""
-        codes = [each.codes(X.views[name]) for name, each in self.maps_.items()]
         points = np.zeros((len(X), 0), np.float32)
         if self.center_.size:
             points = ((X.views[EMBEDDING].values - self.center_) / self.scale_).astype(np.float32)
-        leaves = np.concatenate(codes) if codes else np.zeros((1, len(X)), np.uint8)
-        return Marks(leaves, points, *self._held(X))
+        return Marks(self.forests_.codes(X), points, *self._held(X))
 
     def row(self, one: Marks, many: Marks) -> Floats:
         """Return (n,) the likeness of one item and many."""

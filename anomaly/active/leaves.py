@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from anomaly.base import FeatureMatrix
 from anomaly.detectors.table import TablePreparer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-    from anomaly.base import FeatureMatrix
+    from anomaly.active.items import Items
 
     Codes = NDArray[np.uint8]
 
@@ -74,6 +77,50 @@ class LeafMap(BaseEstimator):  # type: ignore[misc]
         return out
 
 
+class Forests(BaseEstimator):  # type: ignore[misc]
+    """One forest per view of the items.
+
+    Parameters
+    ----------
+    trees : trees in all, shared evenly among the views
+    """
+
+    def __init__(self, *, trees: int = 100, random_state: int = 0) -> None:
+        self.trees = trees
+        self.random_state = random_state
+
+    def fit(self, X: Items) -> Self:
+        """Grow a forest on every view; on the scores alone where there is none."""
+        views = _views(X)
+        share = -(-self.trees // len(views))
+        self.maps_ = {
+            name: LeafMap(trees=share, random_state=self.random_state + k).fit(view)
+            for k, (name, view) in enumerate(views.items())
+        }
+        return self
+
+    def codes(self, X: Items) -> Codes:
+        """Return (t, n) the leaf of every item in every tree."""
+        views = _views(X)
+        return np.concatenate([each.codes(views[name]) for name, each in self.maps_.items()])
+
+    def depths(self) -> NDArray[np.float64]:
+        """Return (t, 256) the depth of every leaf."""
+        return np.concatenate([each.depths() for each in self.maps_.values()])
+
+
+def look_up(table: NDArray[np.float64], codes: Codes) -> NDArray[np.float64]:
+    """Return (n,) the sum over trees of what a (t, 256) table holds for each item's leaf."""
+    total = np.zeros(codes.shape[1])
+    for row, code in zip(table, codes, strict=True):
+        total += row[code]
+    return total
+
+
+def _views(X: Items) -> Mapping[str, FeatureMatrix]:
+    return X.views or {"score": FeatureMatrix(X.scores[:, None].astype(np.float32), ("score",))}
+
+
 def _unsplit(n: NDArray[np.int64]) -> NDArray[np.float64]:
     """Return the mean depth of a random tree over n rows (Liu et al. 2008, equation 1)."""
     n = np.maximum(n, 1).astype(np.float64)
@@ -82,6 +129,4 @@ def _unsplit(n: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _rows(X: FeatureMatrix, rows: Any) -> FeatureMatrix:
-    from anomaly.base import FeatureMatrix
-
     return FeatureMatrix(X.values[rows], X.names)

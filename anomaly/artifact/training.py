@@ -73,6 +73,8 @@ def train_run(
         raise
     run.keep(recipe.ensemble, recipe.policy)
     run.__dict__.update(encoder=encoder, ensemble=recipe.ensemble, threshold=recipe.policy)
+    if progress is not None:
+        progress("scoring")
     return _score(run, store, recipe)
 
 

@@ -83,7 +83,8 @@ class Ledger:
         firm = [row for row in found if row.verdict != "unsure"]
         if len({row.verdict for row in firm}) > 1 or self._escalated(item):
             return None
-        return (firm or found or [None])[0]
+        first = firm or found
+        return first[0] if first else None
 
     def _escalated(self, item: str) -> bool:
         return any(row.verdict == "escalated" for row in self.words.get(item, {}).values())

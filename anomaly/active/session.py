@@ -16,6 +16,7 @@ from anomaly.active.learner import ActiveLearner, Taught
 from anomaly.active.leases import Lease, Leases
 from anomaly.active.ledger import LEAD, Ledger, kappa
 from anomaly.errors import DataError
+from anomaly.metrics.intervals import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,9 @@ class Progress:
     recent : share of anomalous ones among the last 20 decided, None before the first
     waiting : items that wait for a lead
     doubled, agreement : items that two people judged, and Cohen's kappa of these
+    prevalence : share of anomalous items, from the random audit, with its interval; None before there is one
+    recall : share of the anomalous items that is found already, at least
+    stop : why it is time to stop, where it is
     """
 
     labels: int
@@ -46,6 +50,9 @@ class Progress:
     waiting: int
     doubled: int
     agreement: float | None
+    prevalence: Interval | None = None
+    recall: float | None = None
+    stop: str | None = None
 
 
 class LabelSession:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from omegaconf import DictConfig
 
-LITERAL = ("run", "out", "labels", "scores", "sequence", "init_from", "config")
+LITERAL = (
+    *("run", "out", "labels", "scores", "sequence", "init_from", "config"),
+    *("database", "import", "export", "annotator"),
+)
 """Keys whose value is taken as it stands, whatever characters it holds; so is that of every key that ends in .path."""
 
 _OWN = ("run", "quiet", "log_level", "debug", "overwrite", "allow")
@@ -25,7 +28,7 @@ _OWN = ("run", "quiet", "log_level", "debug", "overwrite", "allow")
 TABLE = "table"
 """Choice of a group, and experiment that makes it in all of them, for rows that stand alone."""
 
-_MAY_BE_NULL = ("labels", "init_from", "history.path")
+_MAY_BE_NULL = ("labels", "init_from", "history.path", "database", "import", "export", "annotator")
 _BEFORE_BRACE = re.compile(r"(\\*)\$\{")
 
 

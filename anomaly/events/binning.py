@@ -114,6 +114,14 @@ class QuantileBins(BaseEstimator):  # type: ignore[misc]
         scaled[np.isnan(scaled)] = 0
         return scaled
 
+    def restore(self, scaled: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return (T,) the numbers that were scaled; what was clipped comes back as the bound."""
+        warped = scaled.astype(np.float64) * self.spread_ + self.center_
+        if not self.log_scale_:
+            return warped
+        restored: NDArray[np.float64] = np.copysign(np.expm1(np.abs(warped)) * self.log_scale_, warped)
+        return restored
+
     def interval(self, code: int) -> tuple[float, float]:
         """Return the half-open interval [low, high) of a code; NaN for the reserved codes and missing."""
         if code <= MISSING:

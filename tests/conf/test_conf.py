@@ -15,12 +15,16 @@ NEEDED = {
     "score": ["run=x", "events.path=x", "out=x"],
     "evaluate": ["scores=x", "labels=x"],
     "report": ["run=x"],
+    "label": ["run=x"],
     "simulate": ["out=x"],
+    "finetune": ["run=x", "labels=x", "out=x"],
+    "sweep": ["out=x"],
+    "leaderboard": ["results=x"],
 }
 CHOICES = [
     (path.parent.name, path.stem)
     for path in sorted(conf_folder().glob("*/*.yaml"))
-    if (path.parent.name, path.stem) != ("threshold", "run")
+    if (path.parent.name, path.stem) != ("threshold", "run") and path.parent.name not in ("sweep", "competitor")
 ]
 
 

@@ -1,0 +1,97 @@
+"""`anomaly label`: a labelling session over a run, in a browser or a terminal; labels in and out as files."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly.artifact.run import Run
+from anomaly.commands.console import Console
+from anomaly.errors import AnomalyError, ConfigError
+
+try:
+    from anomaly.active.labels_file import import_labels, read_labels, write_labels
+    from anomaly.active.labels_log import LabelLog
+except ImportError as error:
+    raise AnomalyError("labelling needs its packages: pip install 'anomaly[label]'") from error
+
+if TYPE_CHECKING:
+    from anomaly.commands.compose import Settings
+    from anomaly.labelling.page import Desk
+
+DATABASE = "labels.sqlite"
+_UIS = ("web", "terminal")
+
+
+def command(settings: Settings) -> None:
+    """Label, or take labels in or out."""
+    values = settings.values
+    if values["ui"] not in _UIS:
+        raise ConfigError(f"ui={values['ui']}: expected one of {', '.join(_UIS)}")
+    run = Run.load(values["run"], allow=settings.allow)
+    with Console(quiet=values["quiet"]) as console, _log(run, values) as log:
+        if values["import"] is not None or values["export"] is not None:
+            _exchange(log, values, console)
+            return
+        console.progress("opening")
+        desk = _desk(run, log, values)
+        console.end_progress()
+        _open(desk, run, values, console)
+
+
+def _log(run: Run, values: dict[str, Any]) -> LabelLog:
+    where = values["database"] or run.path / DATABASE
+    only_reads = values["export"] is not None and values["import"] is None
+    return LabelLog(where, session=run.path.resolve().name, read_only=only_reads)
+
+
+def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> None:
+    if values["import"] is not None:
+        name = values["annotator"] or Path(values["import"]).stem
+        rows = read_labels(values["import"], annotator=name, source=values["source"])
+        console.say(f"{import_labels(log, rows)} of {len(rows)} labels were new")
+    if values["export"] is not None:
+        table = log.frame()
+        path = write_labels(table, values["export"], everything=values["everything"])
+        console.say(f"written: {path} ({table.height} rows in the log)")
+
+
+def _desk(run: Run, log: LabelLog, values: dict[str, Any]) -> Desk:
+    """Return the session over a run, with all that its pages show."""
+    from anomaly.active.learner import ActiveLearner
+    from anomaly.active.session import LabelSession
+    from anomaly.artifact.items import items_of_run
+    from anomaly.labelling.casebook import Casebook
+    from anomaly.labelling.page import Desk
+
+    items = items_of_run(run)
+    book = Casebook(run, items)
+    session = LabelSession(
+        ActiveLearner(items, random_state=values["seed"]),
+        log,
+        model_version=_version(run),
+        double=values["double"],
+        lease=values["lease"],
+        leads=values["leads"],
+        times=book.end_times(),
+    )
+    return Desk(session, book, run.path.resolve().name, tuple(values["typologies"]), values["spares"])
+
+
+def _version(run: Run) -> str:
+    return f"{run.manifest['version']} {run.manifest['finished']}"
+
+
+def _open(desk: Desk, run: Run, values: dict[str, Any], console: Console) -> None:
+    if values["ui"] == "terminal":
+        from anomaly.labelling.terminal import Terminal
+
+        Terminal(desk, values["annotator"] or getpass.getuser()).run()
+        return
+    from anomaly.labelling.identity import Gate
+    from anomaly.labelling.server import is_loopback, serve
+
+    guarded = not is_loopback(values["host"])
+    gate = Gate.open(run.path, guarded=guarded, leads=tuple(values["leads"]))
+    serve(desk, gate, host=values["host"], port=values["port"], say=console.say)

@@ -1,0 +1,214 @@
+"""The web application: who may do what, by which address."""
+
+# Annotations are read when the application is made, so they are not deferred.
+# ruff: noqa: B008
+
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
+
+from anomaly.errors import AnomalyError, DataError
+from anomaly.labelling.guard import LOOPBACK, Guard
+from anomaly.labelling.identity import Annotator, Gate
+from anomaly.labelling.page import Desk, enter
+
+try:
+    from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response
+    from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
+    from pydantic import BaseModel, Field
+except ImportError as error:
+    raise AnomalyError("the labelling page needs its packages: pip install 'anomaly[label]'") from error
+
+_FILES = {
+    "session.js": "text/javascript",
+    "queue.js": "text/javascript",
+    "session.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+_YEAR = 365 * 86400
+
+
+class Word(BaseModel):
+    """What somebody says of a case; `stay` names the case that is on screen already, in place of a next one."""
+
+    key: str = Field(min_length=8, max_length=64)
+    item: str = Field(min_length=1, max_length=1000)
+    verdict: str = Field(max_length=16)
+    typology: str | None = Field(None, max_length=100)
+    confidence: float | None = Field(None, ge=0, le=1)
+    note: str | None = Field(None, max_length=4000)
+    duration_ms: int | None = Field(None, ge=0, le=10**10)
+    stay: str | None = Field(None, max_length=1000)
+
+
+class Undo(BaseModel):
+    """Taking back what was said last."""
+
+    key: str = Field(min_length=8, max_length=64)
+
+
+class Named(BaseModel):
+    """A case by its id."""
+
+    item: str = Field(min_length=1, max_length=1000)
+
+
+class Spares(BaseModel):
+    """The cases that a page keeps already."""
+
+    have: list[str] = Field(default_factory=list, max_length=20)
+
+
+def create_app(desk: Desk, gate: Gate, *, port: int) -> FastAPI:
+    """Return the application of one session.
+
+    Parameters
+    ----------
+    port : names the cookie, so that sessions on other ports of one host do not mix
+    """
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(Guard, hosts=None if gate.guarded else LOOPBACK)
+    cookie = f"anomaly_{port}"
+
+    def somebody(request: Request) -> Annotator:
+        found = gate.who(request.cookies.get(cookie))
+        if found is None:
+            raise HTTPException(401, "enter first")
+        return found
+
+    def trusted(request: Request) -> Annotator:
+        found = somebody(request)
+        if not gate.is_form_token(found, request.headers.get("x-form-token")):
+            raise HTTPException(403, "this form is not from a page of this session")
+        return found
+
+    def lead(annotator: Annotator = Depends(somebody)) -> Annotator:
+        if not annotator.lead:
+            raise HTTPException(403, "only a lead settles disagreements")
+        return annotator
+
+    @app.exception_handler(DataError)
+    def unusable(_: Request, error: DataError) -> Response:
+        return JSONResponse({"detail": str(error)}, 400)
+
+    @app.exception_handler(AnomalyError)
+    def unavailable(_: Request, error: AnomalyError) -> Response:
+        return JSONResponse({"detail": str(error)}, 503)
+
+    _add_doors(app, desk, gate, cookie, trusted)
+    _add_cases(app, desk, somebody, trusted)
+    _add_lists(app, desk, somebody, lead)
+    return app
+
+
+def _add_doors(app: FastAPI, desk: Desk, gate: Gate, cookie: str, trusted: Callable[..., Annotator]) -> None:
+    """Add entering, leaving, and the files of the page."""
+
+    @app.get("/")
+    def shell(request: Request) -> Response:
+        annotator = gate.who(request.cookies.get(cookie))
+        if annotator is None:
+            return RedirectResponse("/enter", 303)
+        inside = desk.case(annotator, desk.session.next(annotator.name))
+        return HTMLResponse(desk.shell(annotator, gate.form_token(annotator), inside))
+
+    @app.get("/enter")
+    def door(token: str = "") -> Response:
+        return HTMLResponse(enter(desk.title, guarded=gate.guarded, token=token[:100]))
+
+    @app.post("/enter")
+    def let_in(request: Request, name: str = Form(""), token: str = Form("")) -> Response:
+        try:
+            annotator = gate.admit(name, token)
+        except DataError as error:
+            return HTMLResponse(enter(desk.title, guarded=gate.guarded, token=token, name=name, wrong=str(error)), 400)
+        if annotator is None:
+            wrong = "This token does not open the session."
+            return HTMLResponse(enter(desk.title, guarded=gate.guarded, name=name, wrong=wrong), 403)
+        answer = RedirectResponse("/", 303)
+        secure = request.url.scheme == "https"
+        answer.set_cookie(
+            cookie, gate.cookie(annotator), max_age=_YEAR, httponly=True, samesite="strict", secure=secure
+        )
+        return answer
+
+    @app.post("/leave")
+    def leave(annotator: Annotator = Depends(trusted)) -> Response:
+        desk.session.leave(annotator.name)
+        answer = Response(status_code=204)
+        answer.delete_cookie(cookie, httponly=True, samesite="strict")
+        return answer
+
+    @app.get("/static/{name}")
+    def file(name: str) -> Response:
+        if name not in _FILES:
+            raise HTTPException(404)
+        body = resources.files("anomaly.labelling").joinpath("static", name).read_bytes()
+        return Response(body, media_type=_FILES[name], headers={"cache-control": "no-cache"})
+
+
+def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], trusted: Callable[..., Annotator]) -> None:
+    """Add cases out, words in."""
+    session = desk.session
+
+    def following(annotator: Annotator) -> Response:
+        return HTMLResponse(desk.case(annotator, session.next(annotator.name)))
+
+    @app.get("/case")
+    def case(annotator: Annotator = Depends(somebody)) -> Response:
+        return following(annotator)
+
+    @app.post("/say")
+    def say(word: Word, annotator: Annotator = Depends(trusted)) -> Response:
+        said = word.model_dump(exclude={"item", "verdict", "stay"})
+        session.say(annotator.name, word.item, word.verdict, **said)
+        if word.stay is None:
+            return following(annotator)
+        session.open(annotator.name, word.stay)
+        return Response(status_code=204)
+
+    @app.post("/undo")
+    def undo(word: Undo, annotator: Annotator = Depends(trusted)) -> Response:
+        taken_back = session.undo(annotator.name, key=word.key)
+        answer = following(annotator)
+        answer.headers["x-undone"] = "1" if taken_back else "0"
+        return answer
+
+    @app.post("/open")
+    def open_(named: Named, annotator: Annotator = Depends(trusted)) -> Response:
+        lease = session.open(annotator.name, named.item)
+        if lease is None:
+            raise HTTPException(409, "somebody else has this case open")
+        return HTMLResponse(desk.case(annotator, lease))
+
+    @app.post("/ask")
+    def ask(named: Named, annotator: Annotator = Depends(trusted)) -> Response:
+        if named.item not in session.places:
+            raise HTTPException(404, "no such item")
+        session.ask(annotator.name, named.item)
+        return HTMLResponse(desk.score(named.item))
+
+    @app.post("/renew")
+    def renew(annotator: Annotator = Depends(trusted)) -> Response:
+        session.leases.renew(annotator.name)
+        return Response(status_code=204)
+
+    @app.post("/spares")
+    def spares(kept: Spares, annotator: Annotator = Depends(trusted)) -> list[dict[str, Any]]:
+        held = session.spares(annotator.name, desk.spares)
+        return [
+            {"item": lease.item, "html": None if lease.item in kept.have else desk.case(annotator, lease)}
+            for lease in held
+        ]
+
+
+def _add_lists(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], lead: Callable[..., Annotator]) -> None:
+    """Add what is looked for, and what waits for a lead."""
+
+    @app.get("/search")
+    def search(q: str = "", annotator: Annotator = Depends(somebody)) -> Response:
+        return HTMLResponse(desk.found(q[:200]))
+
+    @app.get("/disputes")
+    def disputes(annotator: Annotator = Depends(lead)) -> Response:
+        return HTMLResponse(desk.disputes())

@@ -1,0 +1,106 @@
+"""Who else uses what a case uses: devices, cards, addresses and other values that few share.
+
+Shapes: T events, N sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from anomaly.features.segments import reported
+from anomaly.sequences.store import FIRST_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from anomaly.events.encoder import EventEncoder
+    from anomaly.sequences.store import SequenceStore
+
+SHOWN, NAMED = 6, 5
+_MANY, _COMMON = 30, 50
+"""Values from which a field can link, and holders from which a value says nothing."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One value that others hold too.
+
+    Attributes
+    ----------
+    others : how many other entities hold it
+    names : some of them, as text, those that were judged first
+    anomalous : how many of the others have a case that was judged anomalous
+    """
+
+    field: str
+    value: str
+    others: int
+    names: list[str]
+    anomalous: int
+
+
+class LinkIndex:
+    """By field and value, the sequences that hold it.
+
+    Parameters
+    ----------
+    first : fields that are shown before others
+    """
+
+    def __init__(self, store: SequenceStore, encoder: EventEncoder, first: Sequence[str] = ()) -> None:
+        self.encoder = encoder
+        self.first = tuple(first)
+        self.entities = store.entity_ids
+        fields = [k for k, f in enumerate(store.fields) if f.kind == "categorical" and f.size > _MANY + FIRST_VALUE]
+        offsets, kept = reported(store)
+        sequence = np.repeat(np.arange(len(store)), np.diff(offsets))
+        self.fields = {store.field_names[k]: _Holders.of(store.codes[kept, k], sequence) for k in fields}
+
+    def of(self, sequence: int, anomalous: set[str]) -> list[Link]:
+        """Return the values that a sequence shares with few others, the rarest first.
+
+        Parameters
+        ----------
+        anomalous : entities with a case that was judged anomalous
+        """
+        own, found = self.entities[sequence], []
+        for field, holders in self.fields.items():
+            for code in holders.codes_of(sequence):
+                users = self.entities[holders.sequences_of(int(code))].unique(maintain_order=True)
+                names = [str(user) for user in users if user is not None and user != own]
+                if 0 < len(names) <= _COMMON:
+                    bad = [name for name in names if name in anomalous]
+                    shown = [*bad, *(name for name in names if name not in anomalous)][:NAMED]
+                    value = self.encoder.decode(field, np.array([code]))[0]
+                    found.append(Link(field, value, len(names), shown, len(bad)))
+        return sorted(found, key=lambda link: (not link.anomalous, link.field not in self.first, link.others))[:SHOWN]
+
+
+@dataclass(frozen=True)
+class _Holders:
+    """Distinct pairs of code and sequence, once by code and once by sequence."""
+
+    by_code: NDArray[np.int64]
+    by_sequence: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, codes: NDArray[np.integer], sequence: NDArray[np.int64]) -> _Holders:
+        known = codes >= FIRST_VALUE + 1
+        code, owner = codes[known].astype(np.int64), sequence[known].astype(np.int64)
+        return cls(np.unique((code << 32) | owner), np.unique((owner << 32) | code))
+
+    def codes_of(self, sequence: int) -> NDArray[np.int64]:
+        return _second(self.by_sequence, sequence)
+
+    def sequences_of(self, code: int) -> NDArray[np.int64]:
+        return _second(self.by_code, code)
+
+
+def _second(pairs: NDArray[np.int64], first: int) -> NDArray[np.int64]:
+    low, high = np.searchsorted(pairs, [first << 32, (first + 1) << 32])
+    return pairs[low:high] & 0xFFFFFFFF

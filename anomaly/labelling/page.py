@@ -1,0 +1,122 @@
+"""HTML of the session, from templates that escape whatever they are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from anomaly.labelling.values import moment
+from anomaly.report import text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from anomaly.active.leases import Lease
+    from anomaly.active.session import LabelSession
+    from anomaly.labelling.casebook import Casebook
+    from anomaly.labelling.identity import Annotator
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One session over one run: what every page is made from.
+
+    Attributes
+    ----------
+    title : the run's name
+    typologies : kinds of anomaly that are offered, before those that were used
+    spares : cases that a page holds beside the one on screen, for a cut network
+    """
+
+    session: LabelSession
+    book: Casebook
+    title: str
+    typologies: tuple[str, ...] = ()
+    spares: int = 2
+
+    def case(self, annotator: Annotator, lease: Lease | None) -> str:
+        """Return the case that somebody holds, as a fragment; the end where there is none."""
+        session = self.session
+        common = {"progress": session.progress(), "annotator": annotator, "n_items": len(self.book.items)}
+        if lease is None:
+            return _render("done.html", **common)
+        place = session.places[lease.item]
+        judged = [(session.places[row.item], row) for row in session.judged() if row.item in session.places]
+        said = session.ledger.word(lease.item, annotator.name)
+        return _render(
+            "case.html",
+            case=self.book.case(place, judged),
+            lease=lease,
+            said=said,
+            score=Markup(self.score(lease.item)) if session.has_asked(annotator.name, lease.item) else None,
+            opinions=self._opinions(annotator, lease.item),
+            typologies=self.kinds(judged),
+            **common,
+        )
+
+    def kinds(self, judged: Sequence[Any]) -> list[str]:
+        """Return the kinds of anomaly to choose from: those that are offered, then those that were used."""
+        used = [row.typology for _, row in judged if row.typology]
+        return list(dict.fromkeys([*self.typologies, *used]))[:9]
+
+    def score(self, item: str) -> str:
+        """Return the score of an item, as a fragment."""
+        place = self.session.places[item]
+        row = self.book.scores.row(place, named=True)
+        posterior = float(self.session.learner.posterior_[place])
+        return _render("score.html", row=row, posterior=posterior, n_items=len(self.book.items))
+
+    def found(self, words: str) -> str:
+        """Return what a search found, as a fragment."""
+        return _render("found.html", rows=self.book.search(words), words=words)
+
+    def disputes(self) -> str:
+        """Return the cases that wait for a lead, as a fragment."""
+        return _render("disputes.html", rows=self.session.disputes(), progress=self.session.progress())
+
+    def shell(self, annotator: Annotator, form_token: str, inside: str) -> str:
+        """Return the whole page around a fragment."""
+        # The fragment comes from a template, which has escaped what it was given.
+        return _render(
+            "session.html", title=self.title, annotator=annotator, form_token=form_token, inside=Markup(inside)
+        )
+
+    def _opinions(self, annotator: Annotator, item: str) -> list[Any]:
+        """Return what others said, which only a lead may know while a case is open."""
+        if not annotator.lead or item not in self.session.ledger.disputes():
+            return []
+        return [row for name, row in self.session.ledger.words[item].items() if name != annotator.name]
+
+
+def enter(title: str, *, guarded: bool, token: str = "", name: str = "", wrong: str = "") -> str:
+    """Return the page that asks for a name, and a token where one is needed."""
+    return _render("enter.html", title=title, guarded=guarded, token=token, name=name, wrong=wrong)
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(values)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("anomaly.labelling"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        clean=text.clean,
+        identity=text.identity,
+        number=text.number,
+        share=text.share,
+        p_value=text.p_value,
+        amount=text.amount,
+        moment=moment,
+    )
+    return environment

@@ -10,6 +10,7 @@ nn, models                pure torch; Lightning modules
 features, scores          aggregates and embeddings; statistics, p-values, thresholds
 detectors, ensemble       whatever answers decision_function; many scores to one
 artifact, report          a run folder; a run as one HTML page
+sweeps                    benchmarks: competitors over data sets, a leaderboard
 commands                  one function per command; the only room that knows Hydra
 """
 

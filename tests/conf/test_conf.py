@@ -9,6 +9,7 @@ import pytest
 from anomaly.commands.compose import choices, commands, compose, conf_folder
 from anomaly.commands.help import overview, page
 from anomaly.commands.plan import plan, policy
+from anomaly.commands.targets import instantiate
 
 NEEDED = {
     "train": ["run=x", "events.path=x"],
@@ -20,11 +21,12 @@ NEEDED = {
     "finetune": ["run=x", "labels=x", "out=x"],
     "sweep": ["out=x"],
     "leaderboard": ["results=x"],
+    "replay": ["out=x"],
 }
 CHOICES = [
     (path.parent.name, path.stem)
     for path in sorted(conf_folder().glob("*/*.yaml"))
-    if (path.parent.name, path.stem) != ("threshold", "run") and path.parent.name not in ("sweep", "competitor")
+    if (path.parent.name, path.stem) != ("threshold", "run") and path.parent.name not in ("sweep", "competitor", "learner", "query")
 ]
 
 
@@ -43,6 +45,12 @@ def test_every_choice_builds_a_plan(group: str, choice: str) -> None:
     built = plan(compose("train", [*NEEDED["train"], f"{group}={choice}"]))
     assert built.ensemble.members
     assert built.policy.name
+
+
+@pytest.mark.parametrize(("group", "choice"), [(g, c) for g in ("learner", "query") for c in choices(g)])
+def test_every_learner_and_query_is_built(group: str, choice: str) -> None:
+    values = compose("replay", [*NEEDED["replay"], f"{group}={choice}"]).values
+    assert hasattr(instantiate(values[group]), "update" if group == "learner" else "query")
 
 
 @pytest.mark.parametrize("choice", choices("threshold"))

@@ -1,0 +1,113 @@
+"""The leaderboard as files: Markdown, CSV, and one HTML page with pictures that needs no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from anomaly.atomic import replacing, write_text
+from anomaly.report import text
+from anomaly.report.svg import Sheet
+from anomaly.sweeps import pictures
+from anomaly.sweeps.board import boards, means
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from anomaly.sweeps.board import Board
+
+
+def write_leaderboard(rows: pl.DataFrame, out: Path, *, against: str | None = None, title: str) -> list[Path]:
+    """Write ``leaderboard.md``, ``.csv`` and ``.html`` into a folder and return where they lie."""
+    found = boards(rows, against)
+    paths = [out / f"leaderboard.{suffix}" for suffix in ("md", "csv", "html")]
+    write_text(paths[0], render(found, rows, title, "board.md"))
+    with replacing(paths[1]) as temporary:
+        means(rows).drop("floors", "members").write_csv(temporary)
+    write_text(paths[2], render(found, rows, title, "board.html"))
+    return paths
+
+
+def render(found: list[Board], rows: pl.DataFrame, title: str, template: str) -> str:
+    """Return the page, or the Markdown, as text; equal rows give equal bytes."""
+    sheet, environment = Sheet(), _environment(escape=template.endswith(".html"))
+    drawn = [_drawn(board, sheet) for board in found] if template.endswith(".html") else [{} for _ in found]
+    css = "\n".join([*(environment.get_template(f"{name}.css").render() for name in ("page", "board")), sheet.css, ""])
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    # The style sheets are the package's own files and matplotlib's rules: no value of the data reaches them.
+    return environment.get_template(template).render(
+        title=title, boards=list(zip(found, drawn, strict=True)), css=Markup(css), policy=policy, facts=_facts(rows)
+    )
+
+
+def _drawn(board: Board, sheet: Sheet) -> dict[str, Any]:
+    """Return the pictures of a board; one with a single set or competitor has fewer."""
+    found: dict[str, Any] = {}
+    if board.sets:
+        sizes = f"{len(board.competitors)} competitors over {len(board.sets)} sets"
+        best = f"Mean ranks of {sizes}; first is {board.competitors[0]}."
+        found["ranks"] = sheet.add(pictures.critical_difference(board), best)
+        found["sets"] = sheet.add(pictures.per_set(board), f"Average precision of {board.against} on each set.")
+        cost = pictures.cost(board)
+        found["cost"] = None if cost is None else sheet.add(cost, "Mean average precision over time.")
+    return found
+
+
+def _facts(rows: pl.DataFrame) -> dict[str, Any]:
+    versions = [json.loads(v) for v in rows["versions"].drop_nulls().unique().sort()]
+    latest: dict[str, str] = versions[-1] if versions else {}
+    return {
+        "cells": rows.height,
+        "ok": int((rows["status"] == "ok").sum()),
+        "failed": int((rows["status"] == "failed").sum()),
+        "skipped": int((rows["status"] == "skipped").sum()),
+        "hours": float(rows["seconds"].sum()) / 3600,
+        "first": str(rows["finished"].min())[:10],
+        "last": str(rows["finished"].max())[:10],
+        "versions": {name: v for name, v in latest.items() if v},
+        "mixed": len(versions) > 1,
+        "fingerprints": dict(rows.select("set", "fingerprint").unique().sort("set").iter_rows()),
+    }
+
+
+def _environment(*, escape: bool) -> Environment:
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader("anomaly.sweeps"), PackageLoader("anomaly.report")]),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        clean=text.clean,
+        number=text.number,
+        decimal=_decimal,
+        percent=text.percent,
+        p=_p,
+        seconds=_seconds,
+        cell=lambda value: text.clean(value, 300).replace("|", "/"),
+    )
+    return environment
+
+
+def _decimal(value: float | None, digits: int = 3) -> str:
+    return text.decimal(value, digits)
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else "< .001" if value < 0.001 else f"{value:.3f}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.2f} s" if value < 10 else f"{value:,.0f} s"

@@ -1,0 +1,225 @@
+"""The cells of a sweep, and their way into the store: what is there is not run again."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import time
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anomaly.errors import AnomalyError, ConfigError
+from anomaly.sweeps.cell import Cell, run_cell
+from anomaly.sweeps.child import Child, Limits, wait_for, warm_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from anomaly.sweeps.cell import Build, Row
+    from anomaly.sweeps.datasets import DataSet
+    from anomaly.sweeps.store import ResultStore
+
+PACKAGES = ("anomaly", "numpy", "scikit-learn", "torch", "pyod", "polars", "xgboost-cpu", "pytorch-lifestream")
+_JUDGING = ("base.py", "metrics", "events", "sequences", "features", "sweeps")
+"""Sources that every figure rests on, in the room of sweeps these modules alone."""
+_SWEEPS = ("cell.py", "competitors.py", "datasets.py", "eventrows.py", "floors.py", "folder.py", "splits.py", "task.py")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run.
+
+    Attributes
+    ----------
+    competitors : configuration by name
+    shard : (i, n): of the cells, sorted by key, the i-th of every n
+    retry : run cells again that have failed
+    """
+
+    competitors: dict[str, dict[str, Any]]
+    data: Sequence[DataSet]
+    seeds: Sequence[int] = (0,)
+    labels: Sequence[float | None] = (None,)
+    limits: Limits = field(default_factory=Limits)
+    workers: int = 1
+    shard: tuple[int, int] = (0, 1)
+    retry: bool = False
+
+
+def cells_of(plan: Plan, build: Build) -> list[Cell]:
+    """Return the cells of a plan, set by set; where a seed changes nothing there is one cell for all seeds."""
+    entries = [_entry(name, config, build) for name, config in plan.competitors.items()]
+    found: dict[str, Cell] = {}
+    for data in plan.data:
+        for labels in plan.labels:
+            drawn = data.draws(labels)
+            for entry in entries:
+                for seed in plan.seeds if drawn or entry.random else [None]:
+                    cell = Cell(entry.name, entry.config, data, seed, labels, entry.code)
+                    found.setdefault(cell.key, cell)
+    mine, parts = plan.shard
+    chosen = set(sorted(found)[mine::parts])
+    return [cell for key, cell in found.items() if key in chosen]
+
+
+def run_sweep(
+    cells: Sequence[Cell],
+    store: ResultStore,
+    plan: Plan,
+    build: Build,
+    *,
+    done: Callable[[Row], None] = lambda row: None,
+) -> int:
+    """Run the cells that the store lacks, each in a process of its own, and return how many were run.
+
+    Parameters
+    ----------
+    done : called with every new row
+    """
+    kept = store.by_key()
+    waiting = [cell for cell in cells if not _settled(kept.get(cell.key), plan)]
+    beaten: dict[str, str] = {}
+    running: dict[Child, Cell] = {}
+    threads = plan.limits.threads
+
+    def keep(cell: Cell, row: Row) -> None:
+        limits = {"limit_seconds": plan.limits.seconds, "limit_gb": plan.limits.memory_gb, "threads": threads}
+        whole = {**cell.facts(), **row, **limits, **_circumstances()}
+        store.write(whole)
+        done(whole)
+        if row["status"] == "skipped":
+            beaten[_apart_from_seed(cell)] = f"{row['reason']} (seen with seed {cell.seed})"
+
+    with warm_server(_modules(plan), threads):
+        try:
+            while waiting or running:
+                while waiting and len(running) < plan.workers:
+                    cell = waiting.pop(0)
+                    reason = beaten.get(_apart_from_seed(cell))
+                    if reason is not None:
+                        keep(cell, {"status": "skipped", "reason": reason, "finished": _now()})
+                        continue
+                    running[Child(functools.partial(run_cell, cell, build), plan.limits)] = cell
+                for child in wait_for(list(running)) if running else ():
+                    keep(running.pop(child), {"finished": _now(), **child.end()})
+        finally:
+            for child in running:
+                child.kill()
+    return len(cells) - sum(_settled(kept.get(cell.key), plan) for cell in cells)
+
+
+def workers_for(wanted: int | None, limits: Limits) -> int:
+    """Return how many cells run side by side: as many as wanted, at most what cores and free memory carry."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = max(cores // limits.threads, 1) if wanted is None else max(wanted, 1)
+    if limits.memory_gb is None:
+        return most
+    return max(min(most, int(_free_gb() // limits.memory_gb)), 1)
+
+
+@functools.cache
+def code_digest(parts: tuple[str, ...]) -> str:
+    """Return the digest of sources of the package, and of the versions of what computes."""
+    root = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for part in parts:
+        for file in sorted((root / part).rglob("*.py")) if (root / part).is_dir() else [root / part]:
+            if part != "sweeps" or file.name in _SWEEPS:
+                total.update(file.name.encode() + file.read_bytes())
+    total.update(json.dumps([_version(name) for name in ("numpy", "scikit-learn", "torch", "pyod")]).encode())
+    return total.hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    config: dict[str, Any]
+    random: bool
+    code: str
+
+
+def _entry(name: str, config: dict[str, Any], build: Build) -> _Entry:
+    """Ask a competitor what its figures rest on; one that cannot be built fails in its cells, with the reason."""
+    try:
+        competitor = build(config)
+        told = json.dumps(competitor.told(), sort_keys=True, default=str)
+        random, rests_on = bool(competitor.uses_seed()), tuple(competitor.rests_on)
+    except (AnomalyError, ImportError, AttributeError, TypeError):
+        return _Entry(name, config, False, code_digest(_JUDGING))
+    code = hashlib.sha256((code_digest((*_JUDGING, *rests_on)) + told).encode()).hexdigest()[:12]
+    return _Entry(name, config, random, code)
+
+
+def _settled(row: Row | None, plan: Plan) -> bool:
+    """Return whether a kept row stands: a skipped one only under limits that are no wider than those it met."""
+    if row is None or (row["status"] == "failed" and plan.retry):
+        return False
+    if row["status"] != "skipped":
+        return True
+    wider = plan.limits.seconds > (row["limit_seconds"] or 0.0)
+    if plan.limits.memory_gb is None:
+        return not wider and row["limit_gb"] is None
+    return not wider and (row["limit_gb"] is None or plan.limits.memory_gb <= row["limit_gb"])
+
+
+def _apart_from_seed(cell: Cell) -> str:
+    return replace(cell, seed=None).key
+
+
+def _modules(plan: Plan) -> list[str]:
+    """Return the modules that the competitors' classes live in; the server imports them once for all cells."""
+    found = {str(t).rpartition(".")[0] for config in plan.competitors.values() for t in _targets(config)}
+    return sorted(module for module in found if module.startswith(("pyod.models.", "sklearn.", "anomaly.")))
+
+
+def _targets(config: Any) -> Iterable[Any]:
+    if isinstance(config, dict):
+        for key, value in config.items():
+            yield from [value] if key == "_target_" else _targets(value)
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """Return (i, n) of ``i/n``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none.
+    """
+    if text is None:
+        return 0, 1
+    first, _, second = str(text).partition("/")
+    if not (first.isdigit() and second.isdigit() and int(first) < int(second)):
+        raise ConfigError(f"shard={text}: expected i/n with i from 0 to n - 1, such as 0/4")
+    return int(first), int(second)
+
+
+@functools.cache
+def _circumstances() -> dict[str, str]:
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+    machine = {"machine": platform.machine(), "cores": os.cpu_count(), "node": platform.node()}
+    return {"versions": json.dumps(versions), "machine": json.dumps(machine)}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def _free_gb() -> float:
+    path = Path("/proc/meminfo")
+    if not path.exists():
+        return float("inf")
+    lines = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+    return float(lines["MemAvailable"].split()[0]) * 1024 / 1e9
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())

@@ -71,12 +71,20 @@ def score_tables(store: SequenceStore, scored: Any, flagged: NDArray[np.bool_], 
         "p_value": np.asarray(scored.p_value, np.float64),
         "flagged": np.asarray(flagged, np.bool_),
     }
+    if scored.posterior is not None:
+        columns["posterior"] = np.asarray(scored.posterior, np.float64)
     kept = reported if unit == "event" and len(scored.score) == store.n_events else slice(None)
     found = pl.DataFrame({name: column[kept] for name, column in {**columns, **members}.items()})
-    ranks = found["score"].rank("ordinal", descending=True).cast(pl.Int64).alias("rank")
+    ranks = _ranks(found)
     scores = pl.concat([rows, found.select("score", "p_value", "flagged"), ranks.to_frame()], how="horizontal")
     scores = scores.hstack(found.drop("score", "p_value", "flagged"))
     return ScoreTables(scores, _events(store, scored, reported), _entities(scores))
+
+
+def _ranks(found: pl.DataFrame) -> pl.Series:
+    """Rank by the score; what ties there by the posterior, where labels have been learnt."""
+    by = pl.struct("score", "posterior") if "posterior" in found.columns else pl.col("score")
+    return found.select(by.rank("ordinal", descending=True).cast(pl.Int64).alias("rank")).to_series()
 
 
 def _sequence_rows(store: SequenceStore) -> pl.DataFrame:

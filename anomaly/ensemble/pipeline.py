@@ -57,6 +57,7 @@ class Scored:
     event_p_value : (T,) conformal over held-out events
     event_field : (T,) index into `event_field_names` of the field that carried most
     event_fields : (T, F) evidence of each field
+    posterior : (n,) belief that the item is anomalous, where labels have been learnt; score and p-value follow it
     """
 
     score: Floats
@@ -69,6 +70,7 @@ class Scored:
     event_field: NDArray[np.int64]
     event_fields: NDArray[np.float32]
     event_field_names: tuple[str, ...]
+    posterior: Floats | None = None
 
 
 class CalibratedEnsemble(Detector):
@@ -89,6 +91,9 @@ class CalibratedEnsemble(Detector):
     """
 
     reads = "sequences"
+
+    labelled_: Any = None
+    """What has learnt from labels, see `anomaly.artifact.labelled`; it ranks anew what was scored without them."""
 
     def __init__(
         self,
@@ -151,6 +156,11 @@ class CalibratedEnsemble(Detector):
 
     def score(self, X: SequenceStore) -> Scored:
         """Return the scores of every reported item and of every event."""
+        scored = self.score_unlabelled(X)
+        return scored if self.labelled_ is None else self.labelled_.rank(self, self._seen(X), scored)
+
+    def score_unlabelled(self, X: SequenceStore) -> Scored:
+        """Return the scores as they are without labels."""
         self._check_fitted()
         X = self._seen(X)
         reading = self.bank_.read(X)

@@ -18,6 +18,7 @@ from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.columns import ColumnTails
 from anomaly.detectors.embedding import EmbeddingDetector
+from anomaly.detectors.finetuned import FineTunedDetector
 from anomaly.detectors.core import CoreDetector
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
@@ -79,6 +80,10 @@ def _neural(objective: str, cell: Any = "gru", kind: Any = NeuralDetector) -> Ca
     return lambda seed: kind(random_state=seed, **tiny)
 
 
+def _fine_tuned(seed: int) -> FineTunedDetector:
+    return FineTunedDetector(detector=_neural("next_event")(seed), random_state=seed)
+
+
 def _ensemble(seed: int) -> CalibratedEnsemble:
     members = {
         "ngram": NGramDetector(random_state=seed),
@@ -127,6 +132,7 @@ DETECTORS = [
     Case("masked", _neural("masked", "transformer"), longest=20_000, causal=False, tolerance=1e-4),
     Case("contrastive", _neural("contrastive", kind=EmbeddingDetector), longest=20_000, tolerance=1e-3),
     Case("one_class", _neural("one_class", kind=EmbeddingDetector), longest=20_000, tolerance=1e-3),
+    Case("fine_tuned", _fine_tuned, longest=20_000, tolerance=1e-4),
     Case("ensemble", _ensemble, kept=lambda X: X.take(latest_per_entity(X, 0.2)[1])),
 ]
 CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]

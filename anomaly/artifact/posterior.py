@@ -1,0 +1,207 @@
+"""What labels add to the unsupervised score: a Gaussian process over (label - prior) that the unlabelled hold down.
+
+A few labels say little about a few items and nothing about the rest. So the process also remembers a draw of
+unlabelled items, its anchors, of which it is told, with much noise, that the prior is right about them: only what sets
+the labelled apart from the crowd moves the ranking. Which ways of being alike matter is not chosen but averaged over,
+each mixture weighed by how probable it makes the labels (Hoeting et al. 1999, Bayesian model averaging).
+
+Shapes: n items, j remembered items (labels, then anchors), l labels, u items of the crowd.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from scipy.linalg import cho_solve, cholesky
+from sklearn.base import BaseEstimator
+
+from anomaly.artifact.likeness import Likeness, near
+from anomaly.metrics.ranking import average_precision
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anomaly.active.items import Items
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Kernels = Mapping[str, Floats]
+
+HEAD = "head"
+"""The way of being alike that a fine-tuned network knows: its score."""
+LOWEST = -0.25
+"""Prior mean of the least anomalous item; that of the most anomalous one is 1 more."""
+CROWD = 1000
+"""Unlabelled items, neither labelled nor anchors, among which labelled ones have to be found."""
+_OWN, _SHARED = 0.6, 0.4
+"""Weights in a mixture of the way that it is named for, and of all ways evenly."""
+_VARIANCES = (0.15, 1.0)
+"""Of what the labels may add."""
+_HEAD_CEILING = 4.0
+"""Standard deviations beyond which the network's score is cut."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How well labels that were hidden are ranked: mean of the average precisions among labels and in the crowd.
+
+    Attributes
+    ----------
+    prior, posterior : without the other labels and with them
+    """
+
+    prior: float
+    posterior: float
+
+
+class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
+    """Rank items by the unsupervised score and the labels together.
+
+    Parameters
+    ----------
+    noise : variance of a label
+    anchors, anchor_noise : unlabelled items that are remembered, and the variance with which the prior is right there
+    temper : power of the evidence in the weights of the mixtures; below 1 more than one has a say
+
+    Attributes
+    ----------
+    mixtures_ : name of each mixture of kernels to its weight
+    directions_ : by way of being alike, what a feature adds
+    near_ : (j,) what each remembered item adds to what lies near it
+    head_slope_ : what a network's score adds
+    evidence_ : of the hidden labels, None where nothing could be hidden
+    """
+
+    def __init__(
+        self,
+        *,
+        noise: float = 0.1,
+        anchors: int = 250,
+        anchor_noise: float = 3.0,
+        temper: float = 0.3,
+        random_state: int = 0,
+    ) -> None:
+        self.noise = noise
+        self.anchors = anchors
+        self.anchor_noise = anchor_noise
+        self.temper = temper
+        self.random_state = random_state
+
+    def fit(self, X: Items, y: Ints, head: Floats | None = None, folds: list[Ints] | None = None) -> Self:
+        """Learn from labels 1 and 0; -1 is unknown.
+
+        Parameters
+        ----------
+        head : (n,) a fine-tuned network's scores; of a labelled item by a copy that had not seen its label
+        folds : labelled items that are hidden together when the labels judge
+        """
+        self.likeness_ = Likeness(random_state=self.random_state).fit(X)
+        self.top_ = float(max(X.scores.max(initial=0.0), 1e-12))
+        self.head_range_ = _range(head, y)
+        labelled = np.flatnonzero(y >= 0)
+        unknown = np.random.default_rng(self.random_state).permutation(np.flatnonzero(y < 0))
+        self.n_labels_ = len(labelled)
+        places = np.concatenate([labelled, unknown[: self.anchors + CROWD]])
+        own = min(len(labelled) + self.anchors, len(places))
+        looks, z = self.likeness_.read(X.take(places)), self._head(head, places)
+        kernels = self.likeness_.between(looks, looks.take(np.arange(own)))
+        kernels |= {} if head is None else {HEAD: np.outer(z, z[:own])}
+        prior = self.prior(X.scores[places])
+        remembered = looks.take(np.arange(own))
+        square = {way: K[:own] for way, K in kernels.items()}
+        duals, self.mixtures_ = self._solve(square, y[places[:own]], prior[:own])
+        self.points_, self.near_ = remembered.points_nd, duals.get("near", np.zeros(own))
+        self.head_slope_ = float(z[:own] @ duals.get(HEAD, np.zeros(own)))
+        # The sum over what is remembered is taken once: an item then costs its own features only.
+        self.directions_ = {way: np.asarray(matrix.T @ duals[way]) for way, matrix in remembered.features.items()}
+        hidden = [np.searchsorted(labelled, fold) for fold in folds or []]
+        self.evidence_ = self._judge(kernels, y[places], prior, own, hidden) if hidden else None
+        return self
+
+    def prior(self, scores: Floats) -> Floats:
+        """Return (n,) what is believed before any label; the far tail counts by its logarithm."""
+        prior: Floats = LOWEST + np.minimum(np.log1p(np.maximum(scores, 0.0)) / np.log1p(self.top_), 1.2)
+        return prior
+
+    def mean(self, X: Items, head: Floats | None = None) -> Floats:
+        """Return (n,) the posterior mean, about 0 for normal and about 1 for anomalous."""
+        looks, out = self.likeness_.read(X), self.prior(X.scores)
+        for way, direction in self.directions_.items():
+            out += np.asarray(looks.features[way] @ direction)
+        if self.points_.shape[1]:
+            out += near(looks.points_nd, self.points_) @ self.near_
+        return out + self.head_slope_ * self._head(head, np.arange(len(X)))
+
+    def _solve(self, kernels: Kernels, y_j: Ints, prior_j: Floats, kept: Ints | None = None) -> Any:
+        """Return the duals of all mixtures together, by way, and the mixtures' weights."""
+        kept = np.arange(len(y_j)) if kept is None else kept
+        residual = np.where(y_j >= 0, y_j - prior_j, 0.0)[kept]
+        noise = np.where(y_j >= 0, self.noise, self.anchor_noise)[kept]
+        square = {way: K[np.ix_(kept, kept)] for way, K in kernels.items()}
+        mixtures = _mixtures(tuple(kernels))
+        duals, evidence = [], []
+        for mixture in mixtures.values():
+            lower = cholesky(sum(w * square[way] for way, w in mixture.items()) + np.diag(noise), lower=True)
+            dual = cho_solve((lower, True), residual)
+            duals.append(dual)
+            evidence.append(-0.5 * residual @ dual - np.log(np.diag(lower)).sum())
+        weights = np.exp(self.temper * (np.array(evidence) - max(evidence)))
+        weights /= weights.sum()
+        by_way = {way: np.zeros(len(y_j)) for way in kernels}
+        for weight, mixture, dual in zip(weights, mixtures.values(), duals, strict=True):
+            for way, share in mixture.items():
+                by_way[way][kept] += weight * share * dual
+        return by_way, dict(zip(mixtures, map(float, weights), strict=True))
+
+    def _judge(self, kernels: Kernels, y: Ints, prior: Floats, own: int, hidden: list[Ints]) -> Evidence:
+        """Hide the labels fold by fold and look where they are ranked."""
+        mean, n = np.array(prior), self.n_labels_
+        crowd, square = np.arange(own, len(y)), {way: K[:own] for way, K in kernels.items()}
+        for fold in hidden:
+            kept = np.setdiff1d(np.arange(own), fold)
+            duals, _ = self._solve(square, y[:own], prior[:own], kept)
+            added = sum(K @ duals[way] for way, K in kernels.items())
+            mean[fold] += added[fold]
+            mean[crowd] += added[crowd] / len(hidden)
+        return Evidence(_precision(y, prior, n, crowd), _precision(y, mean, n, crowd))
+
+    def _head(self, head: Floats | None, places: Ints) -> Floats:
+        if head is None or self.head_range_ is None:
+            return np.zeros(len(places))
+        middle, unit = self.head_range_
+        return np.clip((head[places] - middle) / unit, -_HEAD_CEILING, _HEAD_CEILING)
+
+
+def _range(head: Floats | None, y: Ints) -> tuple[float, float] | None:
+    """Return the middle and the spread of a network's score over the unlabelled."""
+    if head is None:
+        return None
+    usual = head[y < 0] if (y < 0).any() else head
+    return float(np.median(usual)), float(max(usual.std(), 1e-6))
+
+
+def _mixtures(ways: tuple[str, ...]) -> dict[str, dict[str, float]]:
+    """Return mixtures of kernels: of all ways evenly, and of each with emphasis, little and much."""
+    even = {way: 1.0 / len(ways) for way in ways}
+    shapes = {"even": even}
+    for way in ways if len(ways) > 1 else ():
+        shapes[way] = {name: _SHARED * share + _OWN * (name == way) for name, share in even.items()}
+    return {
+        f"{name} x {variance:g}": {way: variance * share for way, share in shape.items()}
+        for variance in _VARIANCES
+        for name, shape in shapes.items()
+    }
+
+
+def _precision(y: Ints, score: Floats, n: int, crowd: Ints) -> float:
+    """Return the mean of the average precisions of labelled items among labelled ones and in the crowd."""
+    among = average_precision(y[:n], score[:n])
+    if not len(crowd):
+        return among
+    odd = np.flatnonzero(y[:n] == 1)
+    truth = np.repeat([1, 0], [len(odd), len(crowd)])
+    return 0.5 * (among + average_precision(truth, score[np.concatenate([odd, crowd])]))

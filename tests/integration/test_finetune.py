@@ -1,0 +1,56 @@
+"""Labels to a new run, from the command line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+import anomaly
+from anomaly.commands.dispatch import dispatch
+from anomaly.metrics.ranking import average_precision
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.integration.conftest import ShopFiles
+
+
+@pytest.fixture(scope="module")
+def tuned(run: Path, shop: ShopFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run fine-tuned on the labels of the split train; nobody may change it."""
+    folder = tmp_path_factory.mktemp("tuned") / "b"
+    arguments = [f"run={run}", f"labels={shop.labels}", "labels_split=train", f"out={folder}"]
+    assert dispatch(["finetune", *arguments, "max_epochs=2", "quiet=true"]) == 0
+    return folder
+
+
+def test_labels_rank_better_where_they_were_not_given(run: Path, tuned: Path, shop: ShopFiles) -> None:
+    truth = pl.read_parquet(shop.labels).filter(pl.col("split") == "test").select("sequence", "label")
+    before = truth.join(anomaly.Run.load(run).scores, on="sequence")
+    after = truth.join(anomaly.Run.load(tuned).scores, on="sequence")
+    assert average_precision(after["label"], after["posterior"]) > average_precision(before["label"], before["score"])
+
+
+def test_the_ranking_is_that_of_the_posterior(tuned: Path) -> None:
+    scores = anomaly.Run.load(tuned).scores.sort("rank")
+    assert scores["posterior"].is_between(0, 1).all()
+    assert (scores["posterior"].diff().drop_nulls() <= 0).all()
+    assert (scores["score"].diff().drop_nulls() <= 1e-12).all()
+
+
+def test_what_is_reloaded_scores_as_it_did(tuned: Path, shop: ShopFiles, tmp_path: Path) -> None:
+    out = tmp_path / "scores.parquet"
+    assert dispatch(["score", f"run={tuned}", f"events.path={shop.events}", f"out={out}", "quiet=true"]) == 0
+    live, again = anomaly.Run.load(tuned).scores, pl.read_parquet(out)
+    assert (live["posterior"] - again["posterior"]).abs().max() < 1e-5
+    assert (live["score"] - again["score"]).abs().max() < 1e-5
+
+
+def test_the_run_says_what_it_learnt_from(run: Path, tuned: Path) -> None:
+    told = anomaly.Run.load(tuned).facts["finetuned"]
+    assert told["from"] == str(run) and told["helps"] and told["trains"] == "lora"
+    assert 0 < told["share"] < 0.1
+    assert told["precision_after"] > told["precision_before"]
+    assert (tuned / "report.html").is_file()

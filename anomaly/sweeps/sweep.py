@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from anomaly.sweeps.store import ResultStore
 
 PACKAGES = ("anomaly", "numpy", "scikit-learn", "torch", "pyod", "polars", "xgboost-cpu", "pytorch-lifestream")
-_JUDGING = ("base.py", "metrics", "events", "sequences", "features", "sweeps")
-"""Sources that every figure rests on, in the room of sweeps these modules alone."""
+_JUDGING = {"table": ("metrics", "sweeps"), "sequences": ("metrics", "events", "sequences", "features", "sweeps")}
+"""Sources that every figure of a kind of data rests on, in the room of sweeps these modules alone."""
 _SWEEPS = ("cell.py", "competitors.py", "datasets.py", "eventrows.py", "floors.py", "folder.py", "splits.py", "task.py")
 
 
@@ -60,7 +60,7 @@ def cells_of(plan: Plan, build: Build) -> list[Cell]:
             drawn = data.draws(labels)
             for entry in entries:
                 for seed in plan.seeds if drawn or entry.random else [None]:
-                    cell = Cell(entry.name, entry.config, data, seed, labels, entry.code)
+                    cell = Cell(entry.name, entry.config, data, seed, labels, entry.code(data.kind))
                     found.setdefault(cell.key, cell)
     mine, parts = plan.shard
     chosen = set(sorted(found)[mine::parts])
@@ -137,10 +137,21 @@ def code_digest(parts: tuple[str, ...]) -> str:
 
 @dataclass(frozen=True)
 class _Entry:
+    """A competitor, and what it said of itself."""
+
     name: str
     config: dict[str, Any]
-    random: bool
-    code: str
+    random: bool = False
+    told: str = ""
+    rests_on: tuple[str, ...] = ()
+
+    def code(self, kind: str) -> str:
+        """Return the digest of the code that its figures rest on."""
+        sources = (*_JUDGING[kind], *self.rests_on)
+        if self.rests_on:
+            # What is the package's own reads tables the way that it reads events.
+            sources = tuple(dict.fromkeys(("base.py", *_JUDGING["sequences"], *self.rests_on)))
+        return hashlib.sha256((code_digest(sources) + self.told).encode()).hexdigest()[:12]
 
 
 def _entry(name: str, config: dict[str, Any], build: Build) -> _Entry:
@@ -148,11 +159,9 @@ def _entry(name: str, config: dict[str, Any], build: Build) -> _Entry:
     try:
         competitor = build(config)
         told = json.dumps(competitor.told(), sort_keys=True, default=str)
-        random, rests_on = bool(competitor.uses_seed()), tuple(competitor.rests_on)
+        return _Entry(name, config, bool(competitor.uses_seed()), told, tuple(competitor.rests_on))
     except (AnomalyError, ImportError, AttributeError, TypeError):
-        return _Entry(name, config, False, code_digest(_JUDGING))
-    code = hashlib.sha256((code_digest((*_JUDGING, *rests_on)) + told).encode()).hexdigest()[:12]
-    return _Entry(name, config, random, code)
+        return _Entry(name, config)
 
 
 def _settled(row: Row | None, plan: Plan) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from anomaly.events.encoder import EventEncoder
+    from anomaly.explain.story import Story
     from anomaly.scores.thresholds import ThresholdPolicy
 
 CONFIG, LOG, FACTS = "config.yaml", "log.jsonl", "data.json"
@@ -218,6 +219,18 @@ class Run:
             max_bad=max_bad,
             progress=progress,
         )
+
+    def explain(self, ids: Any | None = None, **options: Any) -> list[Story]:
+        """Tell why items score as they do: what carries each, what was expected, what would make it usual.
+
+        Parameters
+        ----------
+        ids : one id or several; None takes the highest scores
+        options : see `anomaly.artifact.explaining.explain_run`
+        """
+        from anomaly.artifact.explaining import explain_run
+
+        return explain_run(self, ids, **options)
 
     def refit(self, policy: ThresholdPolicy) -> ThresholdPolicy:
         """Fit another threshold policy on the run's held-out reference."""

@@ -141,6 +141,24 @@ class NGramDetector(EventDetector):
             found.append(Analysis(self._of_sequences(block, one), fields, self._of_events(one)))
         return Analysis.concat(found)
 
+    def surprisals(self, X: SequenceStore) -> tuple[Float, Float, Float | None]:
+        """Return (T, F) surprisals without and with context, and those of the (N,) ends where these mean something."""
+        self._check_fitted()
+        found = self._pass(X)
+        return found.low_TF, found.high_TF, found.ends_N
+
+    def contrasts(self, X: SequenceStore, order: int) -> dict[str, Float]:
+        """Return, by field, what each event (T,) adds to the contrast of an order; empty without profiles."""
+        self._check_fitted()
+        offsets, kept = reported(X)
+        lengths, out = np.diff(offsets), {}
+        for habits, found in zip(self.habits_, self._pass(X).contrasts, strict=True):
+            total = np.repeat(np.maximum(segment_sum(found.weight[kept], offsets), 1e-12), lengths)
+            part = np.zeros(X.n_events)
+            part[kept] = (_ratio(found, order) * found.weight)[kept] / total
+            out[X.field_names[habits.chain.column]] = part
+        return out
+
     def _fit_columns(self, X: SequenceStore) -> None:
         every = range(len(X.fields))
         self.columns_ = [k for k in every if X.fields[k].kind in tuple(self.kinds)] or list(every)

@@ -97,6 +97,10 @@ class RarityDetector(EventDetector):
             found.append(Analysis(self._of_sequences(block, *one), self._of_fields(*one), self._of_events(*one)))
         return Analysis.concat(found)
 
+    def rarities(self, X: SequenceStore) -> tuple[Float, Float]:
+        """Return (T, F) rarities of values and (T, P) of the pairs `pairs_`, in nats."""
+        return self._rarities(X)
+
     def _of_fields(self, values_TF: Float, pairs_TP: Float) -> NDArray[np.float32]:
         if not self.pairs_:
             return values_TF.astype(np.float32)

@@ -36,14 +36,22 @@ class FrozenTails(BaseEstimator):  # type: ignore[misc]
         """Return (n,) scores of new rows."""
         return self._score(np.asarray(X, np.float32), joined=1)
 
+    def column_scores(self, X: NDArray[Any]) -> NDArray[np.float64]:
+        """Return (n, k) the term of each column: rows sum to the scores of new rows."""
+        return self._terms(np.asarray(X, np.float32), joined=1)
+
     def _score(self, values: NDArray[np.float32], joined: int) -> NDArray[np.float64]:
+        return self._terms(values, joined).sum(axis=1)
+
+    def _terms(self, values: NDArray[np.float32], joined: int) -> NDArray[np.float64]:
         n = len(self.sorted_)
-        score = np.zeros(len(values))
-        for column, known, skewed in zip(values.T, self.sorted_.T, self.skewness_, strict=True):
+        terms = np.empty(values.shape)
+        for k, (known, skewed) in enumerate(zip(self.sorted_.T, self.skewness_, strict=True)):
+            column = values[:, k]
             below = np.searchsorted(known, column, side="right") + joined
             above = n - np.searchsorted(known, column, side="left") + joined
             left, right = -np.log(below / (n + joined)), -np.log(above / (n + joined))
             tail = right if skewed > 0 else left if skewed < 0 else left + right
             other = np.maximum(left, right) if self.rule == "ecod" else (left + right) / 2
-            score += np.maximum(tail, other)
-        return score
+            terms[:, k] = np.maximum(tail, other)
+        return terms

@@ -16,6 +16,7 @@ NEEDED = {
     "score": ["run=x", "events.path=x", "out=x"],
     "evaluate": ["scores=x", "labels=x"],
     "report": ["run=x"],
+    "explain": ["run=x"],
     "label": ["run=x"],
     "simulate": ["out=x"],
     "finetune": ["run=x", "labels=x", "out=x"],
@@ -26,7 +27,8 @@ NEEDED = {
 CHOICES = [
     (path.parent.name, path.stem)
     for path in sorted(conf_folder().glob("*/*.yaml"))
-    if (path.parent.name, path.stem) != ("threshold", "run") and path.parent.name not in ("sweep", "competitor", "learner", "query")
+    if (path.parent.name, path.stem) != ("threshold", "run")
+    and path.parent.name not in ("sweep", "competitor", "learner", "query")
 ]
 
 

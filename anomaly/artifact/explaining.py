@@ -1,0 +1,140 @@
+"""Explanations of what a run has scored, or scores now."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomaly.artifact.scoring import most_bad, source_of
+from anomaly.errors import DataError
+from anomaly.explain.explainer import EnsembleExplainer
+from anomaly.explain.narrate import EVENTS, Narrator
+from anomaly.explain.reference import Reference
+from anomaly.sequences.build import build_store
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from anomaly.artifact.run import Run
+    from anomaly.explain.story import Story
+    from anomaly.sequences.store import SequenceStore
+
+
+def explainer_of(run: Run) -> EnsembleExplainer:
+    """Return what explains a run's scores.
+
+    Raises
+    ------
+    ArtifactError
+        If the run keeps no events: they are what is usual.
+    """
+    store, scores = run.sequences, run.scores
+    known = run.facts["unit"] == "sequence" and len(scores) == len(store)
+    p_value = scores["p_value"].to_numpy() if known else None
+    reference = Reference(run.ensemble, store, p_value, random_state=run.ensemble.random_state)
+    return EnsembleExplainer(ensemble=run.ensemble, reference=reference, encoder=run.encoder)
+
+
+def explain_run(
+    run: Run,
+    ids: Sequence[Any] | Any | None = None,
+    *,
+    top: int = 3,
+    events: Any | None = None,
+    history: Any | None = None,
+    shown: int = EVENTS,
+    contrast: bool = True,
+    bad_rows: Any = "fail",
+    max_bad: float = float("inf"),
+) -> list[Story]:
+    """Tell why items score as they do, in the order of the ids, or of the scores.
+
+    Parameters
+    ----------
+    ids : one id or several; None takes the `top` highest scores
+    events, history : new data in place of the run's own
+    shown : events of each item that are told
+    contrast : tell also the owner's habits, the nearest usual sequences and the smallest edit
+
+    Raises
+    ------
+    DataError
+        If there is no such id.
+    ArtifactError
+        If the run keeps no events.
+    """
+    explainer = explainer_of(run)
+    store = explainer.reference.store
+    if events is not None:
+        store = _prepared(run, events, history, bad_rows, max_bad)
+    wanted = None if ids is None else [ids] if isinstance(ids, (str, int)) else list(ids)
+    chosen = _items(run, store, wanted, top, own=events is None)
+    return Narrator(explainer, events=shown, contrast=contrast).tell(explainer.explain(chosen))
+
+
+def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad: float) -> SequenceStore:
+    source = source_of(events, table=run.encoder.table)
+    prepared = build_store(
+        source,
+        run.encoder.schema_,
+        encoder=run.encoder,
+        history=None if history is None else source_of(history),
+        bad_rows=bad_rows,
+        max_bad=most_bad(max_bad, source),
+    )
+    return prepared.store
+
+
+def _items(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> SequenceStore:
+    """Return the sequences to explain; where the event is the item, each with its past and ended by it."""
+    by_event = run.facts["unit"] == "event"
+    names = _event_ids(store) if by_event else store.sequence_ids
+    if ids is None:
+        places = _highest(run, store, names, top, own=own)
+    else:
+        places = _find(names, ids, "event" if by_event else "sequence")
+    return _cut_after(store, places) if by_event else store.take(places)
+
+
+def _highest(run: Run, store: SequenceStore, names: pl.Series, top: int, *, own: bool) -> NDArray[np.int64]:
+    if own:
+        key = "id" if run.facts["unit"] == "event" else "sequence"
+        return _find(names, run.scores.sort("rank")[key].head(top).to_list(), key)
+    scored = run.ensemble.score(store)
+    best = np.argsort(-scored.score, kind="stable")[:top]
+    return np.asarray(best if scored.item_event is None else scored.item_event[best], np.int64)
+
+
+def _find(names: pl.Series, ids: list[Any], what: str) -> NDArray[np.int64]:
+    places = {str(name): place for place, name in enumerate(names.to_list())}
+    for wanted in map(str, ids):
+        if wanted not in places:
+            close = difflib.get_close_matches(wanted, list(places)[:100_000], 1)
+            hint = (
+                f"did you mean {close[0]}?"
+                if close
+                else f"there are {len(places):,}, such as {next(iter(places), '-')}"
+            )
+            raise DataError(f"{what} {wanted!r}: no such id here; {hint}")
+    return np.array([places[str(wanted)] for wanted in ids], np.int64)
+
+
+def _event_ids(store: SequenceStore) -> pl.Series:
+    import polars as pl
+
+    return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids
+
+
+def _cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
+    """Return, for each event, its sequence up to and with it."""
+    owners = np.searchsorted(store.offsets, places, side="right") - 1
+    taken = store.take(owners)
+    length = places - store.offsets[owners] + 1
+    kept = taken.position() < np.repeat(length, taken.lengths)
+    return replace(taken.keep_events(kept), context=length - 1)

@@ -1,0 +1,77 @@
+"""`anomaly explain`: why sequences score as they do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from anomaly.artifact.run import Run
+from anomaly.atomic import write_json
+from anomaly.commands.console import Console
+from anomaly.commands.narration import print_story
+from anomaly.errors import ConfigError
+from anomaly.explain.sentences import Language
+from anomaly.report.casefigure import PICTURES, draw_story
+
+if TYPE_CHECKING:
+    from anomaly.commands.compose import Settings
+    from anomaly.explain.story import Story
+
+
+def command(settings: Settings) -> None:
+    """Explain sequences of a run, or of new data, and write what is asked for."""
+    values = settings.values
+    out = None if values["out"] is None else Path(values["out"])
+    _check(values, out)
+    run = Run.load(values["run"], allow=settings.allow)
+    with Console(quiet=values["quiet"]) as console:
+        console.progress("explaining")
+        stories = run.explain(
+            ids_of(values["sequence"]),
+            top=values["top"],
+            events=values["events"]["path"],
+            history=values["history"]["path"],
+            shown=values["shown"],
+            contrast=values["contrast"],
+            bad_rows=values["checks"]["bad_rows"],
+            max_bad=values["checks"]["max_bad"],
+        )
+        for story in stories:
+            print_story(console, story, values["language"])
+        if out is not None:
+            console.say("written: " + ", ".join(str(path) for path in _write(stories, out, values["language"])))
+
+
+def ids_of(sequence: str | None) -> list[str] | None:
+    """Return the ids that a value names: the lines of a file, or itself."""
+    if sequence is None:
+        return None
+    try:
+        is_file = Path(sequence).is_file()
+    except OSError:  # Too long for a name of a file.
+        is_file = False
+    if not is_file:
+        return [sequence]
+    ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    if not any(ids):
+        raise ConfigError(f"sequence={sequence}: the file holds no id; write one in each line")
+    return [text for text in ids if text]
+
+
+def _check(values: dict[str, Any], out: Path | None) -> None:
+    if values["language"] not in get_args(Language):
+        raise ConfigError(f"language={values['language']}: expected one of {', '.join(get_args(Language))}")
+    if out is not None and out.suffix not in (".json", *PICTURES):
+        raise ConfigError(f"out={out}: expected a name that ends in .json, {' or '.join(PICTURES)}")
+    for name in ("top", "shown"):
+        if not isinstance(values[name], int) or values[name] < 1:
+            raise ConfigError(f"{name}={values[name]}: expected a number from 1")
+
+
+def _write(stories: list[Story], out: Path, language: Language) -> list[Path]:
+    """Write stories as JSON, or a picture of each: the first under the name itself, the others numbered."""
+    if out.suffix == ".json":
+        write_json(out, [story.to_dict(language) for story in stories])
+        return [out]
+    paths = [out if not k else out.with_stem(f"{out.stem}_{k + 1}") for k in range(len(stories))]
+    return [draw_story(story, path, language) for story, path in zip(stories, paths, strict=True)]

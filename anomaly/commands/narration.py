@@ -1,0 +1,124 @@
+"""A story as text in the terminal."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console as RichConsole
+from rich.table import Table
+from rich.text import Text
+
+from anomaly.explain.words import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from anomaly.commands.console import Console
+    from anomaly.explain.sentences import Language
+    from anomaly.explain.story import Story
+
+BAR, WIDTH = 16, 110
+_COLOURS = {"high": "bold red", "medium": "yellow", "low": "dim"}
+_LEAST = 0.02
+_WORDS = {
+    "score": ("score", "得分"),
+    "why": ("Why", "原因"),
+    "events": ("Events that carry it", "主要事件"),
+    "statistics": ("Statistics", "统计量"),
+    "instead": ("expected", "预期"),
+    "usual": ("usually", "通常"),
+    "here": ("here", "此处"),
+    "habits": ("Against the owner's other sequences", "与自身其他序列相比"),
+    "crowd": ("Against usual sequences", "与通常的序列相比"),
+    "nearest": ("Most alike among the usual", "最相似的正常序列"),
+    "edit": ("It would be unremarkable", "若要不再异常"),
+    "exact": (
+        "of the split over events is exact; the rest lies in the events that decide a statistic",
+        "的事件分解是精确的；其余归于决定统计量的事件",
+    ),
+}
+
+
+def print_story(console: Console, story: Story, language: Language) -> None:
+    """Write a story to stdout, unless the console is quiet."""
+    if console.quiet:
+        return
+    console.end_progress()
+    screen = RichConsole(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
+    for block in _blocks(story, language):
+        screen.print(block)
+    screen.print()
+
+
+def _blocks(story: Story, language: Language) -> Iterable[Any]:
+    say = {name: pair[language == "zh"] for name, pair in _WORDS.items()}
+    owner = "" if story.entity is None or story.entity == story.sequence else f"  {story.entity}"
+    head = Text.assemble((str(story.sequence), "bold"), owner, f"  {say['score']} {story.score:.2f}")
+    yield head.append(f"  p = {story.p_value:.2g}  {story.length} events", "dim")
+    yield Text(f"\n{say['why']}", "bold")
+    for reason, text in zip(story.reasons, story.sentences(language), strict=True):
+        line = Text.assemble("  ", (_bar(reason.share), _COLOURS[reason.severity]), f" {percent(reason.share):>5}  ")
+        yield line.append(f"{reason.code}  ", _COLOURS[reason.severity]).append(text)
+    yield Text(f"\n{say['events']}", "bold")
+    yield _events(story, say)
+    yield Text(f"\n{say['statistics']}", "bold")
+    parts = [f"{s.name} {percent(s.share)}" for s in story.statistics if s.share >= _LEAST]
+    yield Text("  " + " · ".join(parts))
+    yield Text(f"  {percent(story.exact)} {say['exact']}", "dim")
+    yield from _contrast(story, say)
+
+
+def _events(story: Story, say: dict[str, str]) -> Table:
+    table = Table(show_edge=False, box=None, padding=(0, 2, 0, 0))
+    for name in ("", "#", "", "", "", say["instead"]):
+        table.add_column(name, overflow="fold", style="dim" if name == say["instead"] else "")
+    most = max((event.part for event in story.events), default=0.0)
+    for event in story.events:
+        if event.part <= 0:
+            continue
+        fields = list(event.fields)[:2]
+        values = ", ".join(f"{name} = {event.values[name]}" for name in fields if name in event.values)
+        likelier = [f"{x.field} = {x.value} ({percent(x.probability)})" for x in event.expected[:2]]
+        bar = _bar(event.part / max(most, 1e-300), 8)
+        table.add_row(
+            f"  {bar}",
+            str(event.position + 1),
+            percent(event.share),
+            event.time,
+            values or ", ".join(fields),
+            ", ".join(likelier),
+        )
+    return table
+
+
+def _contrast(story: Story, say: dict[str, str]) -> Iterable[Any]:
+    if story.usual:
+        yield Text(f"\n{say['habits' if story.usual[0]['whose'] == 'own' else 'crowd']}", "bold")
+        for row in story.usual[:4]:
+            shares = f"{say['here']} {percent(row['here'])}, {say['usual']} {percent(row['usual'])}"
+            yield Text(f"  {row['field']} = {row['value']}: {shares}")
+    if story.nearest:
+        names = ", ".join(f"{row['sequence']} ({row['distance']:.2f})" for row in story.nearest)
+        yield Text.assemble((f"\n{say['nearest']}  ", "bold"), names)
+    if story.edit:
+        yield Text.assemble((f"\n{say['edit']}  ", "bold"), edit_text(story.edit))
+
+
+def edit_text(edit: Any) -> str:
+    """Return the smallest edit as a phrase."""
+    parts = [f"with {row['field']} = {row['value']} at event {row['position'] + 1}" for row in edit["replaced"]]
+    if edit["dropped"]:
+        places = ", ".join(str(position + 1) for position in edit["dropped"][:12])
+        more = len(edit["dropped"]) - 12
+        rest = f" and {more} more" if more > 0 else ""
+        parts.append(f"without event{'s' if len(edit['dropped']) > 1 else ''} {places}{rest}")
+    if not parts:
+        return "as it is" if edit["enough"] else "by no small edit"
+    result = f"p = {edit['p_value']:.2g}"
+    return f"{', '.join(parts)} ({result})" if edit["enough"] else f"not even {', '.join(parts)} ({result})"
+
+
+def _bar(share: float, width: int = BAR) -> str:
+    full = round(8 * width * min(max(share, 0.0), 1.0))
+    return ("█" * (full // 8) + ("▏▎▍▌▋▊▉"[full % 8 - 1] if full % 8 else "")).ljust(width)

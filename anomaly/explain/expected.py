@@ -1,0 +1,77 @@
+"""What a model expected in an event's place.
+
+Shapes: P places, F fields, V codes of one field.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.store import FIRST_VALUE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from anomaly.detectors.neural import NextEventDetector
+    from anomaly.sequences.store import SequenceStore
+
+_TOKENS = 1 << 14
+
+
+class Expected(NamedTuple):
+    """The likeliest codes of one field at some places.
+
+    Attributes
+    ----------
+    codes, p : (P, k) the likeliest values, best first, and their probabilities
+    own : (P,) the probability of what was there
+    """
+
+    codes: NDArray[np.int64]
+    p: NDArray[np.float64]
+    own: NDArray[np.float64]
+
+
+@torch.inference_mode()
+def expected(
+    detector: NextEventDetector, X: SequenceStore, places: NDArray[np.int64], k: int = 3
+) -> Mapping[str, Expected]:
+    """Return by field what the model expected at some flat places, given what came before and the earlier fields."""
+    model: Any = detector.model_.to("cpu").eval()
+    owners = np.unique(X.sequence_of_event()[places])
+    part = X.take(owners)
+    inside, _ = X.events_of(owners)
+    wanted = np.searchsorted(inside - X.offsets[0], places)
+    out = [_empty(len(places), min(k, field.size - FIRST_VALUE)) for field in X.fields]
+    for batch, pieces in scoring_batches(part, _TOKENS):
+        begin = np.concatenate([[0], np.cumsum(pieces.lengths)])[:-1]
+        place_T = np.arange(int(pieces.lengths.sum())) + np.repeat(pieces.begin - begin, pieces.lengths)
+        row = np.full(part.n_events, -1)
+        row[place_T] = np.arange(len(place_T))
+        mine = np.flatnonzero(row[wanted] >= 0)
+        if len(mine):
+            _fill(model, batch, torch.from_numpy(row[wanted[mine]]), mine, out)
+    return {field.name: found for field, found in zip(X.fields, out, strict=True) if found.codes.shape[1]}
+
+
+def _empty(n: int, k: int) -> Expected:
+    return Expected(np.zeros((n, max(k, 0)), np.int64), np.zeros((n, max(k, 0))), np.zeros(n))
+
+
+def _fill(model: Any, batch: Any, rows: torch.Tensor, mine: NDArray[np.int64], out: list[Expected]) -> None:
+    before_TD, _ = model.states(batch)
+    codes_TF = batch.codes_TF[rows]
+    contexts = model.field_heads.contexts(before_TD[rows], codes_TF, whole=False)
+    for f, (head, found) in enumerate(zip(model.field_heads.outputs, out, strict=True)):
+        p = head(contexts[f]).float().softmax(-1)
+        found.own[mine] = p.gather(1, codes_TF[:, f : f + 1])[:, 0].numpy()
+        # A reserved code is no value that could have been there instead.
+        best = p[:, FIRST_VALUE:].topk(found.codes.shape[1], dim=1)
+        found.codes[mine] = best.indices.numpy() + FIRST_VALUE
+        found.p[mine] = best.values.numpy()

@@ -1,0 +1,226 @@
+"""Why an ensemble scores sequences as it does.
+
+Shapes: T events, N sequences, m statistics, F fields of the axis, K features.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomaly.base import Explainer, Explanation, FeatureMatrix, Statistics
+from anomaly.explain.axis import Axis
+from anomaly.explain.events import Parts, event_parts, parts
+from anomaly.explain.features import feature_parts
+from anomaly.explain.lookup import to_events
+from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
+from anomaly.sequences.store import FIRST_VALUE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
+    from anomaly.events.encoder import EventEncoder
+    from anomaly.explain.reference import Reference
+    from anomaly.sequences.store import SequenceStore
+
+    Floats = NDArray[np.float64]
+
+Key = tuple[str, str]
+"""A reason's code, and the field that it is about."""
+
+
+@dataclass(frozen=True)
+class Reasoned(Explanation):
+    """An explanation of an ensemble's scores, with what the reasons are drawn from.
+
+    Attributes
+    ----------
+    store : the sequences that are explained, one an item; where the event is the item, each ends with it
+    score_n, p_value_n : calibrated
+    p_nm : p-value of each statistic
+    low_nm : whether a statistic is odd for being small
+    features : what members on features read, or None
+    feature_nK : (n, K) the part of the evidence that each feature carries
+    reasons : (code, field) to (T,) the part of the evidence that speaks for it
+    reason_p : (code, field) to (n,) the smallest p-value among the statistics that do
+    """
+
+    store: SequenceStore
+    score_n: Floats
+    p_value_n: Floats
+    p_nm: Floats
+    low_nm: NDArray[np.bool_]
+    features: FeatureMatrix | None
+    feature_nK: Floats
+    reasons: dict[Key, Floats]
+    reason_p: dict[Key, Floats]
+
+
+class Ledger:
+    """Parts of the evidence as they are found: by event and field, and by the reason that they speak for."""
+
+    def __init__(self, axis: Axis) -> None:
+        self.axis = axis
+        self.part_TF = axis.zeros()
+        self.reasons: dict[Key, Floats] = {}
+        self.p_values: dict[Key, Floats] = {}
+
+    def book(self, key: Key, part_TF: Floats, p_n: Floats, rows_N: NDArray[np.bool_]) -> None:
+        """Add parts of some sequences, and the p-value behind them."""
+        if not rows_N.all():
+            part_TF = part_TF * rows_N[self.axis.ragged.owner][:, None]
+        self.part_TF += part_TF
+        self.reasons[key] = self.reasons.get(key, 0.0) + part_TF.sum(axis=1)
+        self.p_values[key] = np.minimum(self.p_values.get(key, np.ones(len(p_n))), np.where(rows_N, p_n, 1.0))
+
+
+class EnsembleExplainer(Explainer):
+    """Split the evidence of a fitted `CalibratedEnsemble` over statistics, events and fields.
+
+    The combiner says what each statistic adds, each member what its statistics are made of.
+
+    Parameters
+    ----------
+    ensemble : fitted
+    reference : what is usual, which tells large features from small ones
+    encoder : names values
+    """
+
+    def __init__(self, *, ensemble: CalibratedEnsemble, reference: Reference, encoder: EventEncoder) -> None:
+        self.ensemble = ensemble
+        self.reference = reference
+        self.encoder = encoder
+
+    def explain(self, X: SequenceStore, indices: Any = None) -> Reasoned:
+        """Explain the sequences at some places of a store; all of them where none are named.
+
+        Where the event is the item, each is the last event of a sequence that holds it and its past.
+        """
+        X = X if indices is None else X.take(indices)
+        X = replace(X, closed=X.closed and self.ensemble.closed_)
+        statistics, lengths = self._statistics(X)
+        p_nm = self.ensemble.calibrator_.p_values(statistics, lengths)
+        evidence_n = self.ensemble.combiner_.combine(p_nm)
+        p_value_n = self.ensemble.evidence_calibrator_.p_values(Statistics(evidence_n[:, None], ("",)), lengths)[:, 0]
+        part_nm = self.ensemble.combiner_.contributions(p_nm)
+        low_nm = self._low(statistics, lengths)
+        axis = Axis.of(X)
+        ledger = Ledger(axis)
+        exact, embedding_ND = self._events(ledger, statistics.names, part_nm, p_nm, low_nm)
+        features, feature_nK, more = self._features(X, statistics.names, part_nm, embedding_ND)
+        if features is not None:
+            tables = [name.split(".", 1)[0] in self.ensemble.bank_.table_members_ for name in statistics.names]
+            self._lay_features(ledger, features, feature_nK, p_nm[:, tables].min(axis=1))
+        exact |= more
+        self._elsewhere(ledger, statistics.names, part_nm, p_nm)
+        return Reasoned(
+            evidence_n=evidence_n,
+            statistics=statistics.names,
+            statistic_nm=part_nm,
+            exact_m=np.array([exact.get(name, False) for name in statistics.names]),
+            fields=axis.fields,
+            part_TF=ledger.part_TF,
+            offsets=X.offsets - X.offsets[0],
+            store=X,
+            score_n=-np.log10(p_value_n),
+            p_value_n=p_value_n,
+            p_nm=p_nm,
+            low_nm=low_nm,
+            features=features,
+            feature_nK=feature_nK,
+            reasons=ledger.reasons,
+            reason_p=ledger.p_values,
+        )
+
+    def _statistics(self, X: SequenceStore) -> tuple[Statistics, NDArray[np.int64]]:
+        """Return the statistics of the items and the lengths that name their buckets."""
+        found = self.ensemble.bank_.read(X).statistics
+        if self.ensemble.unit == "event":
+            found = replace(found, values=found.values[X.offsets[1:] - X.offsets[0] - 1])
+        return found, X.lengths
+
+    def _low(self, statistics: Statistics, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (n, m) whether a statistic of which both tails are odd lies in the lower half of its reference."""
+        both = np.array([tail == "both" for tail in statistics.tails])
+        upper = copy.copy(self.ensemble.calibrator_)
+        upper.tails_ = ("upper",) * len(both)
+        low: NDArray[np.bool_] = (upper.p_values(statistics, lengths) > 0.5) & both
+        return low
+
+    def _events(
+        self, ledger: Ledger, names: tuple[str, ...], part_nm: Floats, p_nm: Floats, low_nm: NDArray[np.bool_]
+    ) -> tuple[dict[str, bool], NDArray[np.float32] | None]:
+        """Book what the statistics of event members carry; return which are exact, and the leader's embedding."""
+        exact, embedding, axis = {}, None, ledger.axis
+        find = event_parts if self.ensemble.unit == "event" else parts
+        for member, detector in self.ensemble.bank_.event_members_.items():
+            found = find(detector, axis)
+            embedding = found.embedding_ND if embedding is None else embedding
+            for k in (k for k, name in enumerate(names) if name.split(".", 1)[0] == member):
+                weight_TF, exact[names[k]] = _weights(found, names[k].partition(".")[2], low_nm[:, k], axis)
+                part_TF = axis.shares(weight_TF) * part_nm[axis.ragged.owner, k][:, None]
+                for low in np.unique(low_nm[:, k]):
+                    ledger.book(code_of_statistic(names[k], bool(low)), part_TF, p_nm[:, k], low_nm[:, k] == low)
+        return exact, embedding
+
+    def _elsewhere(self, ledger: Ledger, names: tuple[str, ...], part_nm: Floats, p_nm: Floats) -> None:
+        """Book the statistics of members that see a sequence as a whole."""
+        even = ledger.axis.shares(ledger.axis.whole())
+        for k, name in enumerate(names):
+            if name.split(".", 1)[0] in getattr(self.ensemble.bank_, "sequence_members_", {}):
+                part_TF = even * part_nm[ledger.axis.ragged.owner, k][:, None]
+                ledger.book((OTHER, ""), part_TF, p_nm[:, k], np.ones(len(p_nm), bool))
+
+    def _lay_features(self, ledger: Ledger, features: FeatureMatrix, feature_nK: Floats, p_n: Floats) -> None:
+        """Book what features carry, each for the code that it speaks for where it is large, or small."""
+        medians = self.reference.medians
+        medians = np.concatenate([medians, np.full(len(features.names) - len(medians), np.nan)])
+        high_nK = ~(features.values < medians)
+        codes: dict[Key, Floats] = {}
+        for k, name in enumerate(features.names):
+            for high in (True, False):
+                rows = (high_nK[:, k] == high) & (feature_nK[:, k] > 0)
+                if rows.any():
+                    key = code_of_feature(self._readable(name), high, ledger.axis.fields[:-1])
+                    codes.setdefault(key, np.zeros(feature_nK.shape))[rows, k] = feature_nK[rows, k]
+        for key, part_nK in codes.items():
+            part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)
+            ledger.book(key, part_TF, p_n, part_nK.sum(axis=1) > 0)
+
+    def _readable(self, name: str) -> str:
+        """Return a feature's name with the value that a code stands for."""
+        field, equals, value = name.partition("=code ")
+        if not equals or not value.isdigit() or field not in self.ensemble.bank_.aggregates_.fields_:
+            return name
+        return f"{field}={self.encoder.decode(field, np.array([int(value) + FIRST_VALUE]))[0]}"
+
+    def _features(
+        self, X: SequenceStore, names: tuple[str, ...], part_nm: Floats, embedding_ND: NDArray[np.float32] | None
+    ) -> tuple[FeatureMatrix | None, Floats, dict[str, bool]]:
+        """Return the features, (n, K) what each carries, and which statistics of their members are exact."""
+        bank = self.ensemble.bank_
+        if not bank.table_members_:
+            return None, np.zeros((len(X), 0)), {}
+        features = bank.features(X, embedding_ND)
+        total, exact = np.zeros(features.values.shape), {}
+        for member, detector in bank.table_members_.items():
+            for statistic, (weight_nK, is_exact) in feature_parts(detector, features).items():
+                name = f"{member}.{statistic}".rstrip(".")
+                sums = weight_nK.sum(axis=1, keepdims=True)
+                share_nK = np.where(sums > 0, weight_nK / np.where(sums > 0, sums, 1.0), 1.0 / weight_nK.shape[1])
+                total += share_nK * part_nm[:, names.index(name)][:, None]
+                exact[name] = is_exact
+        return features, total, exact
+
+
+def _weights(found: Parts, statistic: str, low_n: NDArray[np.bool_], axis: Axis) -> tuple[Floats, bool]:
+    """Return the (T, F) weights of a statistic, of the low side where it is odd for being small."""
+    high, exact = found.high.get(statistic) or found.high.get("") or (axis.whole(), False)
+    if not low_n.any():
+        return high, exact
+    low, _ = found.low.get(statistic) or (axis.whole(), False)
+    return np.where(low_n[axis.ragged.owner][:, None], low, high), exact

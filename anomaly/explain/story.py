@@ -1,0 +1,113 @@
+"""One case as a plain record: what the terminal, the page, the picture and the labelling page all show.
+
+Shapes: T events, N sequences, F fields.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from anomaly.explain.reasons import Reason
+from anomaly.explain.sentences import Language, sentence, title
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True)
+class Likelier:
+    """A value that the model held for likelier than the one that was there."""
+
+    field: str
+    value: str
+    probability: float
+    own: float
+
+
+@dataclass(frozen=True)
+class StoryEvent:
+    """One event of a case.
+
+    Attributes
+    ----------
+    position : from 0, as in ``event_scores.parquet``
+    values : field to text
+    part : of the evidence
+    share : of the evidence
+    fields : field to part, the largest first; those below a hundredth of the event's are left out
+    expected : what was likelier instead, where the model can tell; the field that carries most first
+    """
+
+    position: int
+    time: str
+    values: Mapping[str, str]
+    part: float
+    share: float
+    fields: Mapping[str, float]
+    expected: Sequence[Likelier] = ()
+
+
+@dataclass(frozen=True)
+class StatisticPart:
+    """What one statistic adds.
+
+    Attributes
+    ----------
+    exact : whether it is a sum over events and fields, so that its split over them is exact
+    low : whether it is odd for being small
+    """
+
+    name: str
+    part: float
+    share: float
+    p_value: float
+    exact: bool
+    low: bool
+
+
+@dataclass(frozen=True)
+class Story:
+    """Why one sequence scores as it does.
+
+    Attributes
+    ----------
+    evidence : combined; the score is a monotone function of it, and the parts of the statistics, of the events, of the
+        fields and of the reasons each sum to it
+    statistics, events : those that carry anything, the largest first
+    exact : share of the evidence whose split over events and fields is exact
+    fields : field to part; "gap", "end" and "whole" are no columns
+    reasons : the largest first
+    usual : what the entity does otherwise, and does here: rows of field, value, usual and here (shares)
+    nearest : usual sequences that are most alike
+    edit : what would make it unremarkable
+    """
+
+    sequence: Any
+    entity: Any
+    length: int
+    score: float
+    p_value: float
+    evidence: float
+    exact: float
+    statistics: Sequence[StatisticPart]
+    events: Sequence[StoryEvent]
+    fields: Mapping[str, float]
+    reasons: Sequence[Reason]
+    usual: Sequence[Mapping[str, Any]] = ()
+    nearest: Sequence[Mapping[str, Any]] = ()
+    edit: Mapping[str, Any] = field(default_factory=dict)
+
+    def sentences(self, language: Language = "en") -> list[str]:
+        """Return what the reasons say, the largest first."""
+        return [sentence(reason.code, reason.facts, language) for reason in self.reasons]
+
+    def to_dict(self, language: Language = "en") -> dict[str, Any]:
+        """Return it as plain JSON values, each reason with its sentence."""
+        found = asdict(self)
+        for told, reason in zip(found["reasons"], self.reasons, strict=True):
+            told["title"], told["sentence"] = (
+                title(reason.code, language),
+                sentence(reason.code, reason.facts, language),
+            )
+        return found

@@ -313,6 +313,16 @@ class Labels:
         """Those that say anomalous or normal."""
         return self[self.verdicts >= 0]
 
+    def common(self, other: Labels) -> int:
+        """Return how many labels at the heads of two lists are the same."""
+        n = min(len(self), len(other))
+        same = (
+            (self.items[:n] == other.items[:n])
+            & (self.verdicts[:n] == other.verdicts[:n])
+            & (self.confidences[:n] == other.confidences[:n])
+        )
+        return n if same.all() else int(np.argmin(same))
+
     def __getitem__(self, rows: Any) -> Labels:
         return Labels(self.items[rows], self.verdicts[rows], self.confidences[rows])
 

@@ -56,7 +56,7 @@ class PineForest(Learner):
         favour = -depth @ (np.where(labels.verdicts == 1, 1.0, -1.0) * labels.confidences)
         order = np.argsort(-favour, kind="stable")
         self.chosen_ = np.sort(order[: self.kept]) if len(labels) else np.arange(0)
-        self.share_ = len(labels) / (len(labels) + self.prior)
+        self.share_ = len(labels) / (len(labels) + self.prior) if len(labels) else 0.0
         if len(labels):
             isolation = self._isolation(self._codes)
             self.scale_ = (float(isolation.mean()), max(float(isolation.std()), 1e-12))

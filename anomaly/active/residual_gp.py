@@ -64,7 +64,7 @@ class ResidualGP(Learner):
     def update(self, labels: Labels) -> Self:
         """Keep the steps of the labels that are shared with those held before, and take the rest."""
         labels = labels.decided
-        shared = _shared(self._labels, labels)
+        shared = self._labels.common(labels)
         if shared < len(self._labels):
             self._labels = labels[:shared]
             self._restart(shared)
@@ -136,14 +136,3 @@ class ResidualGP(Learner):
         lower[np.diag_indices(len(items))] = [root for root, _ in self._factor]
         steps = np.array([step for _, step in self._factor])
         self.weights_ = solve_triangular(lower.T, steps, lower=False) if len(items) else steps
-
-
-def _shared(before: Labels, after: Labels) -> int:
-    """Return how many labels at the head of two lists are the same."""
-    n = min(len(before), len(after))
-    same = (
-        (before.items[:n] == after.items[:n])
-        & (before.verdicts[:n] == after.verdicts[:n])
-        & (before.confidences[:n] == after.confidences[:n])
-    )
-    return n if same.all() else int(np.argmin(same))

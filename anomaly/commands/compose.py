@@ -110,7 +110,7 @@ def _sort(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], tuple[st
 
 def _choose_table(command: str, literal: dict[str, Any], overrides: list[str]) -> None:
     """Where a table is given there are no events, and the groups take the choices made for tables."""
-    if literal.get("table.path") is None:
+    if literal.get("table.path") is None or command == "replay":
         return
     literal.setdefault("events.path", None)
     if command == "train" and "config" not in literal and not any(_key(o) == "experiment" for o in overrides):

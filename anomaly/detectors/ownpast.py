@@ -80,8 +80,10 @@ class OwnPastDetector(EventDetector):
         return Statistics(np.stack(columns, 1) if columns else np.zeros((len(X), 0)), names)
 
     def event_statistics(self, X: SequenceStore) -> Statistics:
-        """Return (T, G) distances of every event."""
-        return Statistics(self._distances(X), tuple(f"contrast.{name}" for name in self.names_))
+        """Return (T, 2 G): distances of every event from its past, and from everybody's values."""
+        own_TG, all_TG = self._distances(X), np.abs((_clipped(X) - self.mean_) / self.spread_)
+        names = [*(f"contrast.{name}" for name in self.names_), *(f"crowd.{name}" for name in self.names_)]
+        return Statistics(np.hstack([own_TG, all_TG]), tuple(names))
 
     def _distances(self, X: SequenceStore) -> Float:
         self._check_fitted()

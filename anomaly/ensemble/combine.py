@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import logsumexp
+from scipy.special import logsumexp, softmax
 
-from anomaly.base import ScoreCombiner
-from anomaly.scores.calibration import pareto_tail, upper_p
+from anomaly.base import ScoreCombiner, spread
+from anomaly.scores.calibration import bulk_tail, upper_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class CorruptionMixture(ScoreCombiner):
     top : share of the held-out items whose overlap is compared
     least_trust : below it no statistic falls, so that none is silenced
     ceiling : of ``-log p``; one member alone does not decide beyond it
-    tail : share of the held-out evidence of a question that its tail is fitted to
+    tail : share of the held-out evidence of a question that is its tail, which what lies below it foretells
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class CorruptionMixture(ScoreCombiner):
         self.kind_weights_ = [self._fit_question(x_nm, x_cm, kinds, columns) for columns in asked]
         evidence = [np.sort(logsumexp(x_nm @ w_Km.T, axis=1)) for w_Km in self.kind_weights_]
         self.references_ = evidence
-        self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
+        self.tails_ = [bulk_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
         means = [w_Km.mean(axis=0) for w_Km in self.kind_weights_]
         self.weights_ = np.mean([w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means], axis=0)
         return self
@@ -115,7 +115,7 @@ class CorruptionMixture(ScoreCombiner):
         if x_cm is None or kinds is None:
             plain = np.full((1, len(columns)), 1.0 / len(columns))
         else:
-            plain = np.stack([_logistic(own, x_cm[kinds == k][:, columns], self.ridge) for k in np.unique(kinds)])
+            plain = np.stack([logistic(own, x_cm[kinds == k][:, columns], self.ridge) for k in np.unique(kinds)])
         self.trust_[columns] = self._trust(own, logsumexp(own @ plain.T, axis=1))
         weights = np.zeros((len(plain), x_nm.shape[1]))
         weights[:, columns] = plain * self.trust_[columns]
@@ -123,10 +123,29 @@ class CorruptionMixture(ScoreCombiner):
 
     def _trust(self, x_nm: Floats, consensus_n: Floats) -> Floats:
         k = min(max(int(self.top * len(x_nm)), 5), len(x_nm))
-        chosen = _oddest(consensus_n, k)
-        overlap_m = np.array([np.mean(chosen & odd) / np.mean(chosen | odd) for odd in (_oddest(x, k) for x in x_nm.T)])
+        chosen = oddest(consensus_n, k)
+        overlap_m = np.array([np.mean(chosen & odd) / np.mean(chosen | odd) for odd in (oddest(x, k) for x in x_nm.T)])
         trust: Floats = np.maximum(overlap_m / max(overlap_m.max(), 1e-12), self.least_trust)
         return trust
+
+    def contributions(self, P_nm: Floats) -> Floats:
+        """Return (n, m) what each statistic adds to the evidence: rows sum to `combine`.
+
+        Within a question the split is Euler's, ``x_j`` times the slope of the evidence in ``x_j``: the weights of the
+        kinds, each counted as likely as the item makes it. Questions share the total as softmax of their evidence. What
+        a sum of exponentials has beyond that, at most the log of the number of terms, is spread in proportion.
+        """
+        x_nm = self._evidence(P_nm)
+        own = [x_nm @ w_Km.T for w_Km in self.kind_weights_]
+        slopes = [softmax(e_nK, axis=1) @ w_Km for e_nK, w_Km in zip(own, self.kind_weights_, strict=True)]
+        parts = [x_nm * slope for slope in slopes]
+        if len(parts) > 1:
+            evidence = [logsumexp(e_nK, axis=1) for e_nK in own]
+            each = zip(evidence, self.references_, self.tails_, strict=True)
+            answers = np.stack([-np.log(upper_p(e, *null)) for e, *null in each])
+            shares = softmax(answers, axis=0) * answers
+            parts = [spread(part, share, self.weights_) for part, share in zip(parts, shares, strict=True)]
+        return spread(np.sum(parts, axis=0), self.combine(P_nm), self.weights_)
 
 
 class FisherCombiner(ScoreCombiner):
@@ -150,7 +169,7 @@ class FisherCombiner(ScoreCombiner):
         return evidence
 
 
-def _logistic(clean_nm: Floats, damaged_cm: Floats, ridge: float) -> Floats:
+def logistic(clean_nm: Floats, damaged_cm: Floats, ridge: float) -> Floats:
     """Return (m,) non-negative weights that tell damaged from clean, both sides weighing the same."""
     x = np.concatenate([clean_nm, damaged_cm])
     sign = np.concatenate([-np.ones(len(clean_nm)), np.ones(len(damaged_cm))])
@@ -169,7 +188,7 @@ def _logistic(clean_nm: Floats, damaged_cm: Floats, ridge: float) -> Floats:
     return weights
 
 
-def _oddest(x: Floats, k: int) -> NDArray[np.bool_]:
+def oddest(x: Floats, k: int) -> NDArray[np.bool_]:
     """Mark the k largest values."""
     odd = np.zeros(len(x), bool)
     odd[np.argsort(-x, kind="stable")[:k]] = True

@@ -211,6 +211,38 @@ class Scramble(Corruption):
         return Corrupted(replace(store, codes=codes, values=values), touched)
 
 
+class Extreme(Corruption):
+    """One number of some events is as large as hardly any.
+
+    Parameters
+    ----------
+    top : share of the numbers of a column, the largest, that are drawn from
+    """
+
+    def __init__(self, *, top: float = 0.01, share: float = 0.3) -> None:
+        super().__init__(share=share)
+        self.top = top
+
+    def applies(self, store: SequenceStore) -> bool:
+        """Return whether there are numbers."""
+        return len(store) > 1 and any(field.kind == "numeric" for field in store.fields)
+
+    def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
+        """Return every sequence with at least one event's number replaced by one of the largest."""
+        touched = _some_events(store, self.share, rng)
+        codes, values = np.array(store.codes), np.array(store.values)
+        numeric = [f for f, field in enumerate(store.fields) if field.kind == "numeric"]
+        field_T = rng.choice(numeric, store.n_events)
+        for f in numeric:
+            g = store.value_names.index(store.fields[f].name)
+            largest = np.argsort(-np.nan_to_num(values[:, g], nan=-np.inf), kind="stable")
+            largest = largest[: max(int(self.top * len(largest)), 1)]
+            hit = np.flatnonzero(touched & (field_T == f))
+            donors = rng.choice(largest, len(hit))
+            codes[hit, f], values[hit, g] = store.codes[donors, f], store.values[donors, g]
+        return Corrupted(replace(store, codes=codes, values=values), touched)
+
+
 class HandOver(Corruption):
     """A whole sequence is put down to another entity."""
 

@@ -42,3 +42,10 @@ def test_without_numbers_there_is_no_statistic() -> None:
     assert detector.statistics(store).values.shape == (2, 0)
     assert detector.event_statistics(store).values.shape == (10, 0)
     np.testing.assert_array_equal(detector.decision_function(store), [0, 0])
+
+
+def test_an_event_is_also_judged_by_everybody() -> None:
+    store = _store(np.array([1.0, 1.2, 0.8, 1.1, 40.0, 1.0])[:, None], [3, 3])
+    found = OwnPastDetector().fit(store).event_statistics(store)
+    assert [name.split(".")[0] for name in found.names] == ["contrast", "crowd"]
+    assert found.values[:, 1].argmax() == 4

@@ -26,12 +26,13 @@ KINDS: dict[str, Callable[[], Corruption]] = {
     "splice": corrupt.Splice,
     "random_events": corrupt.RandomEvents,
     "scramble": corrupt.Scramble,
+    "extreme": corrupt.Extreme,
     "hand_over": corrupt.HandOver,
     "clockwork": lambda: corrupt.Pace(how="clockwork"),
     "burst": lambda: corrupt.Pace(how="burst"),
     "silence": lambda: corrupt.Pace(how="silence"),
 }
-LENGTH_KEPT = {"shuffle", "move", "random_events", "scramble", "hand_over", "clockwork", "burst", "silence"}
+LENGTH_KEPT = {"shuffle", "move", "random_events", "scramble", "extreme", "hand_over", "clockwork", "burst", "silence"}
 ORDER_ONLY = {"shuffle", "move"}
 
 
@@ -143,7 +144,7 @@ def test_every_sequence_is_damaged_and_marked(kind: str) -> None:
     assert (marked > 0).all()
     changed = found.store.keys() != store.keys()
     # A permutation of three, or a draw of an event itself, may by chance change nothing.
-    assert changed.mean() > (0.75 if kind in {"shuffle", "scramble", "random_events"} else 0.95)
+    assert changed.mean() > (0.75 if kind in {"shuffle", "scramble", "random_events", "extreme"} else 0.95)
     kept = kind in LENGTH_KEPT
     assert (found.store.lengths == store.lengths).all() == kept
     others = kind == "hand_over"
@@ -159,7 +160,7 @@ def test_what_is_not_marked_is_untouched(kind: str) -> None:
     own = np.repeat(np.arange(len(store)), found.store.lengths)
     clean = ~found.touched
     np.testing.assert_array_equal(origin[places(found.store)[clean]], own[clean], "foreign events are marked")
-    if kind == "scramble":
+    if kind in {"scramble", "extreme"}:
         np.testing.assert_array_equal(found.store.codes[clean], store.codes[clean])
         np.testing.assert_array_equal(found.store.values[clean], store.values[clean])
     if kind in {"clockwork", "burst", "silence"}:
@@ -265,3 +266,14 @@ def test_numeric_values_follow_their_codes() -> None:
     store = store_of(np.full(30, 10))
     found = damage("scramble", store).store
     np.testing.assert_array_equal(found.values[:, 0], found.codes[:, 1])
+
+
+def test_an_extreme_number_is_one_of_the_largest() -> None:
+    store = store_of(np.random.default_rng(6).integers(5, 30, 40))
+    found = damage("extreme", store)
+    largest = store.values[:, 0].max()
+    assert (found.store.values[found.touched, 0] == largest).all()
+    assert (found.store.codes[found.touched, 1] == store.codes[:, 1].max()).all()
+    np.testing.assert_array_equal(found.store.codes[:, 0], store.codes[:, 0])
+    no_numbers = replace(store, fields=(store.fields[0], replace(store.fields[1], kind="categorical")))
+    assert not KINDS["extreme"]().applies(no_numbers)

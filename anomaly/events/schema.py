@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, Self
 
+import polars as pl
+
 from anomaly.errors import SchemaError
+from anomaly.events.times import NO_TIME, parse_time
 
 AUTO: Final = "auto"
 """A role that is left open, to be inferred; None is a role that no column has."""
@@ -58,6 +61,8 @@ class EventSchema:
     gap : a silence that ends a sequence, such as "30m"
     window : events per sequence
     ends : whether the end of a sequence means something
+    until : end of what was observed, a date or a number of the time's unit; the newest time of the rows where that is
+        later, or where nothing is stated
     """
 
     entity: str | None = AUTO
@@ -74,6 +79,7 @@ class EventSchema:
     gap: str | float | None = None
     window: int | None = None
     ends: Ends = "auto"
+    until: str | float | None = None
 
     def __post_init__(self) -> None:
         for name in _LISTS:
@@ -86,6 +92,16 @@ class EventSchema:
         if both:
             raise SchemaError(f"column {both[0]} is both in events.categorical and events.numeric; state it in one")
         self._check_cut()
+        if self.until is not None and self.end_of_time == NO_TIME:
+            raise SchemaError(f"events.until={self.until} is no time; write a date, or a number as the times are")
+
+    @property
+    def end_of_time(self) -> int | None:
+        """Return `until` as microseconds, None where it is not stated."""
+        if self.until is None:
+            return None
+        unit = "s" if self.time_unit == "auto" else self.time_unit
+        return int(parse_time(pl.Series([self.until]), unit, self.timezone)[0])
 
     def _check_cut(self) -> None:
         cut = [name for name in ("gap", "window") if getattr(self, name) is not None]

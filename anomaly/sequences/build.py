@@ -27,7 +27,7 @@ from anomaly.events.schema import EventSchema, seconds
 from anomaly.events.times import NO_TIME
 from anomaly.sequences.cut import Cut, cut
 from anomaly.sequences.draft import Arrays, draft
-from anomaly.sequences.gaps import measure_gaps
+from anomaly.sequences.gaps import final_silence, measure_gaps, observed_until
 from anomaly.sequences.relational import count_entities
 from anomaly.sequences.spine import Spine
 from anomaly.sequences.store import SequenceStore, put_rows
@@ -232,7 +232,8 @@ class _Build:
                 self._report("encoding", done)
 
     def _store(self, rows: Cut, codes: NDArray[Any], values: NDArray[np.float32]) -> SequenceStore:
-        gaps = measure_gaps(self.spine.time[rows.order], rows.offsets, has_time=self.schema.time is not None)
+        time = self.spine.time[rows.order]
+        gaps = measure_gaps(time, rows.offsets, has_time=self.schema.time is not None)
         self.n_backwards = gaps.n_backwards
         ids = self.spine.ids()
         order = rows.order
@@ -250,11 +251,19 @@ class _Build:
             sequence_ids=rows.ids,
             entity_ids=rows.entity_ids.alias("entity"),
             event_ids=None if ids is None else ids.gather(pl.Series(order.astype(np.uint32))).alias("id"),
+            silence=self._silence(rows, time),
             n_entities=self.encoder.n_entities,
             closed=self.schema.ends == "closed",
             has_time=self.schema.time is not None,
             extra={"dtypes": self._dtypes()},
         )
+
+    def _silence(self, rows: Cut, time: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        if self.schema.ends == "closed" or self.schema.time is None:
+            return None
+        alone = self.schema.sequence is not None and rows.entities is None
+        goes_on = np.append(rows.owner[1:] == rows.owner[:-1], False) & (not alone)
+        return final_silence(time, rows.offsets, goes_on, observed_until(self.spine.time, self.schema.end_of_time))
 
     def _dtypes(self) -> dict[str, str]:
         return {name: type_name(self.sources[-1].columns[name]) for name in self.schema.columns}

@@ -1,4 +1,4 @@
-"""Times within sequences, and the gaps between their events.
+"""Times within sequences, the gaps between their events, and the silence after the last one.
 
 Shapes: T events, N sequences.
 """
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly.events.times import NO_TIME
+
+_SAMPLE = 1 << 20
+_BEYOND = 0.1
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,6 +46,37 @@ def measure_gaps(time: NDArray[np.int64], offsets: NDArray[np.int64], *, has_tim
     step = np.diff(time, prepend=time[:1])
     step[offsets[:-1]] = 0
     return Gaps(time, *_forward(step))
+
+
+def final_silence(
+    time: NDArray[np.int64], offsets: NDArray[np.int64], goes_on: NDArray[np.bool_], until: int
+) -> NDArray[np.float32]:
+    """Return (N,) seconds from a sequence's newest event until `until`; 0 where its entity goes on, or without times.
+
+    Parameters
+    ----------
+    time : (T,) microseconds, `NO_TIME` where missing
+    goes_on : (N,) whether another sequence of the same entity follows
+    """
+    newest = np.maximum.reduceat(time, offsets[:-1])
+    silent = ~goes_on & (newest != NO_TIME) & (newest < until)
+    return np.where(silent, (until - np.where(silent, newest, until)) * 1e-6, 0.0).astype(np.float32)
+
+
+def observed_until(time: NDArray[np.int64], stated: int | None = None) -> int:
+    """Return the end of what was observed: the newest time, or the stated one where that is later.
+
+    A few rows of a clock gone wrong would silence everybody else, so nothing counts that lies further beyond the last
+    thousandth of the times than a tenth of their span.
+    """
+    known = np.sort(time[:: max(len(time) // _SAMPLE, 1)])
+    known = known[np.searchsorted(known, NO_TIME, side="right") :]
+    if not len(known):
+        return NO_TIME
+    few = (len(known) - 1) // 1000
+    low, high = int(known[few]), int(known[-1 - few])
+    newest = min(int(time.max()), high + int(_BEYOND * (high - low)))
+    return newest if stated is None else max(newest, stated)
 
 
 def _forward(step: NDArray[np.int64]) -> tuple[NDArray[np.float32], int]:

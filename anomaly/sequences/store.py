@@ -45,6 +45,8 @@ class SequenceStore:
     context : (N,) int64, leading events of the sequence that are its past: read, never reported
     sequence_ids, entity_ids : N ids, the columns' own type and values
     event_ids : T ids, or None where no id column is stated
+    silence : (N,) float32, seconds from the last event to the end of what was observed, 0 where the entity went on in
+        another sequence; None where ends are closed or there is no time
     n_entities : number of entity codes, the unknown one included
     closed : whether the end of a sequence means something
     has_time : whether `delta` and `time` mean something
@@ -63,6 +65,7 @@ class SequenceStore:
     sequence_ids: pl.Series
     entity_ids: pl.Series
     event_ids: pl.Series | None = None
+    silence: NDArray[np.float32] | None = None
     n_entities: int = 1
     closed: bool = True
     has_time: bool = True
@@ -121,6 +124,7 @@ class SequenceStore:
             sequence_ids=self.sequence_ids[index],
             entity_ids=self.entity_ids[index],
             event_ids=None if self.event_ids is None else self.event_ids[places],
+            silence=None if self.silence is None else self.silence[index],
         )
 
     def keep_events(self, kept_T: NDArray[np.bool_]) -> SequenceStore:
@@ -134,7 +138,15 @@ class SequenceStore:
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             context=np.minimum(self.context, counts),
             event_ids=None if self.event_ids is None else self.event_ids.filter(pl.Series(kept_T)),
+            silence=None if self.silence is None else np.where(self._ends_with(kept_T), self.silence, np.float32(0)),
         )
+
+    def _ends_with(self, kept_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return (N,) whether the last event of each sequence is among some events."""
+        last = (self.offsets[1:] - self.offsets[0] - 1)[self.lengths > 0]
+        ends = np.zeros(len(self), bool)
+        ends[self.lengths > 0] = kept_T[last]
+        return ends
 
     def keys(self) -> NDArray[np.uint64]:
         """Return (N,) a digest of each sequence's content: codes, values, gaps, entity and length."""
@@ -153,7 +165,7 @@ class SequenceStore:
         """Write the store as a folder of npy and Arrow files; the folder must not hold a store."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (*_FLAT, *_RAGGED):
+        for name in (*_FLAT, *_RAGGED, *(["silence"] if self.silence is not None else [])):
             array, path = getattr(self, name), folder / f"{name}.npy"
             if isinstance(array, np.memmap) and Path(str(array.filename)).resolve() == path.resolve():
                 array.flush()  # It was made in place.
@@ -193,13 +205,14 @@ class SequenceStore:
             arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in (*_FLAT, *_RAGGED)}
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{folder}: no complete sequence store ({error})") from error
-        events = folder / "event_ids.arrow"
+        events, silence = folder / "event_ids.arrow", folder / "silence.npy"
         return cls(
             fields=tuple(Field(**f) for f in meta["fields"]),
             value_names=tuple(meta["value_names"]),
             sequence_ids=ids["sequence"],
             entity_ids=ids["entity"],
             event_ids=pl.read_ipc(events)["id"] if events.exists() else None,
+            silence=np.load(silence, mmap_mode="r", allow_pickle=False) if silence.exists() else None,
             n_entities=meta["n_entities"],
             closed=meta["closed"],
             has_time=meta["has_time"],

@@ -47,6 +47,15 @@ def test_a_column_in_two_input_roles_is_refused() -> None:
         EventSchema(categorical="x", numeric="x")
 
 
+def test_the_end_of_what_was_observed_is_a_time() -> None:
+    assert EventSchema().end_of_time is None
+    assert EventSchema(until="1970-01-02").end_of_time == 86_400_000_000
+    assert EventSchema(until=5, time_unit="ms").end_of_time == 5_000
+    assert EventSchema(until="1970-01-02", timezone="Europe/Berlin").end_of_time == 82_800_000_000
+    with pytest.raises(SchemaError, match=r"events\.until=soon is no time"):
+        EventSchema(until="soon")
+
+
 def test_an_unknown_role_is_refused() -> None:
     with pytest.raises(SchemaError, match=r"events\.entty is no role"):
         EventSchema.of({"entty": "user"})

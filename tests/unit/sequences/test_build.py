@@ -341,6 +341,31 @@ def test_a_store_without_numbers_is_written(tmp_path: Path) -> None:
     assert store.take([1]).sequence_ids.to_list() == [2]
 
 
+def silences(**roles: Any) -> list[float] | None:
+    rows = [("a", 0), ("a", 1), ("b", 2), ("a", 9), ("b", 10), ("b", None), ("c", None)]
+    frame = pl.DataFrame(rows, schema=["user", "day"], orient="row").with_columns(event=pl.lit("e"))
+    frame = frame.with_columns(time=pl.lit(START) + pl.duration(days="day"))
+    built = build(frame, **{"entity": "user", "sequence": None, "time": "time", "categorical": ["event"], **roles})
+    return None if built.store.silence is None else (built.store.silence / 86_400).tolist()
+
+
+def test_the_silence_after_an_open_sequence_lasts_to_the_end_of_the_rows() -> None:
+    assert silences() == [1, 0, 0]
+    assert silences(gap="5d") == [0, 1, 0, 0, 0]
+    assert silences(entity=None, sequence="user", ends="open") == [0, 1, 0]  # What has no time comes first.
+    assert silences(until="2024-01-21") == [11, 10, 0]
+    assert silences(until="2024-01-02") == [1, 0, 0]
+    assert silences(ends="closed") is None and silences(time=None) is None
+
+
+def test_a_clock_gone_wrong_silences_nobody_else() -> None:
+    frame = shop(2_000)
+    wrong = frame.with_columns(time=pl.when(pl.int_range(2_000) == 7).then(START.replace(year=2099)).otherwise("time"))
+    right, odd = (build(f, entity="user", sequence=None).store.silence for f in (frame, wrong))
+    assert right is not None and odd is not None
+    assert (np.abs(right - odd) < 3 * 86_400).all() and odd.min() == 0
+
+
 def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(DataError, match=r"needs .* GB"):

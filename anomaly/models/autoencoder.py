@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from anomaly.nn.residuals import Residuals
     from anomaly.sequences.batch import SequenceBatch
 
-FREE_NATS = 0.1
+FREE_NATS = 0.25
 """Of each latent dimension: below it the divergence costs nothing (Kingma et al. 2016), else the latent dies."""
 
 
@@ -82,7 +82,7 @@ class AutoencoderModel(LikelihoodModel):
         known_ND = self.unsqueeze(latent_NZ)
         if self.profile is not None:
             known_ND = known_ND + self.profile(self._shown_entities(batch.entity_N))
-        known_TD = known_ND.repeat_interleave(batch.lengths_N, dim=0)
+        known_TD = known_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(batch.codes_TF))
         place_T = positions(batch.cu_seqlens, len(batch.codes_TF))
         x_TD = known_TD + sinusoids(place_T, known_ND.shape[1])
         before_TD, after_TD = self.decoder(x_TD, known_ND, batch.cu_seqlens)
@@ -99,15 +99,9 @@ class AutoencoderModel(LikelihoodModel):
 class VariationalAutoencoderModel(AutoencoderModel):
     """An autoencoder with noise in its bottleneck, so that the latent space has no gaps (Kingma & Welling 2014).
 
-    The divergence from the prior is charged to a sequence's last event, and rises to its full price over the first
-    third of the training (Bowman et al. 2016). Scores take the posterior's mean, so that they are deterministic.
+    The divergence from the prior is charged to a sequence's last event. Scores take the posterior's mean, so that they
+    are deterministic.
     """
-
-    steps: Tensor
-
-    def __init__(self, **shared: Any) -> None:
-        super().__init__(**shared)
-        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
 
     def latent(self, batch: SequenceBatch) -> Tensor:
         """Return (N, Z) the mean of the posterior."""
@@ -123,19 +117,8 @@ class VariationalAutoencoderModel(AutoencoderModel):
         mean_NZ, spread_NZ = self.posterior(batch)
         noise_NZ = torch.randn_like(mean_NZ) if self.training else torch.zeros_like(mean_NZ)
         loss_T = self._nats(batch, *self.decode(batch, mean_NZ + noise_NZ * (0.5 * spread_NZ).exp()))
-        price_N = 0.5 * (mean_NZ.square() + spread_NZ.exp() - 1 - spread_NZ).clamp(min=2 * FREE_NATS).sum(dim=1)
-        return loss_T.index_add(0, batch.cu_seqlens[1:] - 1, self._price() * price_N)
-
-    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        """Return the mean loss, the divergence at the price of this step."""
-        loss = super().training_step(batch, batch_idx)
-        self.steps.add_(1)
-        return loss
-
-    def _price(self) -> float:
-        if not self.training:
-            return 1.0
-        return min(float(self.steps) / max(self.trainer.estimated_stepping_batches / 3, 1), 1.0)
+        divergence_NZ = 0.5 * (mean_NZ.square() + spread_NZ.exp() - 1 - spread_NZ)
+        return loss_T.index_add(0, batch.cu_seqlens[1:] - 1, divergence_NZ.clamp(min=FREE_NATS).sum(dim=1))
 
     def _squeezed(self, latent: int) -> int:
         return 2 * latent

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.models.ranks import over_ranks, world_size
+from anomaly.nn.adversarial import adversarial_losses
 from anomaly.nn.embedding import EventEmbedding
 from anomaly.nn.encoders import Cell, build_encoder
 from anomaly.nn.pooling import mean_by_sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 
     from anomaly.nn.encoders import Carry
+    from anomaly.sequences.augment import Augmentation
     from anomaly.sequences.batch import SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
@@ -33,6 +35,8 @@ SMALLEST_GAP = 1e-6
 """Seconds: the resolution of the stored times."""
 CHUNK = 4096
 """Events of a piece where the state is carried from piece to piece, or where little overlap makes pieces exact."""
+EPOCH: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
+"""How the training loss is logged; all ranks hold the same."""
 LARGEST_GRADIENT = 1.0
 """Norm beyond which gradients are scaled down."""
 
@@ -88,6 +92,11 @@ class SequenceModel(pl.LightningModule):
     kept_S: Tensor
     loss_S: Tensor
     weight_S: Tensor
+
+    augment: Augmentation | None = None
+    """What is done to training batches; a property of the training, not of the model."""
+    adversarial: float = 0.0
+    """Size of the shifts of embedded events that are trained against."""
 
     def __init__(
         self,
@@ -165,7 +174,7 @@ class SequenceModel(pl.LightningModule):
         if self.profile is None:
             return self.encoder(x_TD, start_ND, batch.cu_seqlens, carry)  # type: ignore[no-any-return]
         profile_ND = self.profile(self._shown_entities(batch.entity_N))
-        profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0)
+        profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
         before_TD, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, carry)
         return before_TD + profile_TD, after_TD + profile_TD
 
@@ -179,15 +188,21 @@ class SequenceModel(pl.LightningModule):
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the sequences that are kept; over all ranks, where there are several."""
-        loss_N, weight_N = self.sequence_losses(batch)
+        batch = batch if self.augment is None else self.augment(batch)
+        loss_N, weight_N = self._losses_to_train_on(batch)
         self.loss_S.index_add_(0, batch.index_N, loss_N.detach().float())
         self.weight_S.index_add_(0, batch.index_N, weight_N.float())
         kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
         weight = over_ranks((kept_N * weight_N).sum())
         loss: Tensor = (kept_N * loss_N).sum() / weight.clamp(min=1)
-        self.log("train_loss", over_ranks(loss.detach()), on_step=False, on_epoch=True, batch_size=int(weight))
+        self.log("train_loss", over_ranks(loss.detach()), batch_size=int(weight), **EPOCH)
         # Ranks average their gradients, and this is a rank's part of the sum.
         return loss * world_size()
+
+    def _losses_to_train_on(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        if self.adversarial <= 0:
+            return self.sequence_losses(batch)
+        return adversarial_losses(self.embedding, lambda: self.sequence_losses(batch), self.adversarial)
 
     def on_train_epoch_start(self) -> None:
         """Trim the sequences with the largest mean loss of the last epoch, which a checkpoint holds."""
@@ -222,7 +237,7 @@ class SequenceModel(pl.LightningModule):
         seen_H = weight_H > 0
         loss_H, weight_H = loss_H[seen_H], weight_H[seen_H]
         kept_H = self._within_trim(loss_H / weight_H)
-        self.log("held_out_loss", (kept_H * loss_H).sum() / (kept_H * weight_H).sum().clamp(min=1))
+        self.log("held_out_loss", (kept_H * loss_H).sum() / (kept_H * weight_H).sum().clamp(min=1), sync_dist=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Return AdamW with a short warm-up and a cosine decay over all planned steps."""

@@ -19,6 +19,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy
 
 from anomaly.atomic import write_json
 from anomaly.models.checkpoint import SafetensorsCheckpointIO
@@ -44,7 +45,8 @@ class TrainingPlan:
     max_epochs, patience : training ends when the held-out loss has not fallen for `patience` epochs
     max_time : "DD:HH:MM:SS" after which it ends in any case, or None
     precision : "32-true", "bf16-mixed" or "auto"
-    accelerator, devices : of the Lightning trainer
+    accelerator, devices : of the Lightning trainer; with more than one device each has a process of its own, which
+        takes its share of every batch, so that the loss is that of one
     random_state : seed of weights, dropout and order
     """
 
@@ -88,10 +90,7 @@ def train_model(
         with _own_randomness(plan.random_state), _quiet():
             trainer = _trainer(plan, folder, progress)
             trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
-            if not (folder / "best.ckpt").exists():
-                # Time ran out before the first epoch was judged.
-                trainer.save_checkpoint(last)
-        outcome = _outcome(trainer, folder)
+        outcome = _outcome(folder)
         write_json(finished, asdict(outcome))
     weights = SafetensorsCheckpointIO().load_checkpoint(folder / outcome.best)["state_dict"]
     model.load_state_dict(weights)
@@ -115,7 +114,10 @@ def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer
         precision=_precision(plan),
         max_epochs=plan.max_epochs,
         max_time=plan.max_time,
-        callbacks=[best, stop, _Report(progress)],
+        # A process of its own cannot call back.
+        callbacks=[best, stop, _End(folder), *([_Report(progress)] if plan.devices == 1 else [])],
+        strategy="auto" if plan.devices == 1 else _Processes(start_method="spawn", broadcast_buffers=False),
+        use_distributed_sampler=False,
         logger=loggers,
         plugins=[SafetensorsCheckpointIO()],
         enable_model_summary=False,
@@ -132,10 +134,8 @@ def _precision(plan: TrainingPlan) -> Any:
     return "bf16-mixed" if torch.cuda.is_available() and plan.accelerator != "cpu" else "32-true"
 
 
-def _outcome(trainer: pl.Trainer, folder: Path) -> TrainingOutcome:
-    timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
-    remaining = [timer.time_remaining() for timer in timers]
-    late = any(left is not None and left <= 0 for left in remaining)
+def _outcome(folder: Path) -> TrainingOutcome:
+    late = bool(json.loads((folder / "ended.json").read_text())["late"])
     best = folder / "best.ckpt"
     return TrainingOutcome(_curve(folder), late, "best.ckpt" if best.exists() else "last.ckpt")
 
@@ -163,6 +163,34 @@ class _Stop(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
 
+class _End(Callback):
+    """Leaves behind how a training ended, and its weights where time ran out before the first epoch was judged."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write both."""
+        timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+        remaining = [timer.time_remaining() for timer in timers]
+        if not (self.folder / "best.ckpt").exists():
+            trainer.save_checkpoint(self.folder / "last.ckpt")
+        if trainer.is_global_zero:
+            late = any(left is not None and left <= 0 for left in remaining)
+            write_json(self.folder / "ended.json", {"late": late})
+
+
+class _Processes(DDPStrategy):
+    """One process per device, as silent as this one."""
+
+    def setup_environment(self) -> None:
+        """Silence a process before it tells that it has begun."""
+        warnings.simplefilter("ignore")
+        for log in _loggers():
+            log.setLevel(logging.ERROR)
+        super().setup_environment()
+
+
 class _Report(Callback):
     """Tells the caller how many steps of how many are done."""
 
@@ -186,7 +214,7 @@ def _own_randomness(seed: int) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning's advice: worker counts and log intervals do not concern whoever runs this."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric")]
+    loggers = _loggers()
     levels = [log.level for log in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -197,3 +225,8 @@ def _quiet() -> Iterator[None]:
         finally:
             for log, level in zip(loggers, levels, strict=True):
                 log.setLevel(level)
+
+
+def _loggers() -> list[logging.Logger]:
+    names = ("pytorch_lightning", "lightning.pytorch", "lightning.fabric", "lightning_fabric")
+    return [logging.getLogger(name) for name in names]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.nn.dropout import Dropout
+from anomaly.nn.pooling import positions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,8 +65,7 @@ def packed_attention(frequency_E: Tensor, cu_seqlens: Tensor, n_tokens: int, *, 
 
     lengths_N = cu_seqlens.diff()
     longest = int(lengths_N.max())
-    place_M = torch.arange(n_tokens, device=cu_seqlens.device) - cu_seqlens[:-1].repeat_interleave(lengths_N)
-    angle_M1E = torch.outer(place_M, frequency_E)[:, None]
+    angle_M1E = torch.outer(positions(cu_seqlens, n_tokens), frequency_E)[:, None]
     cos_M1E, sin_M1E = angle_M1E.cos(), angle_M1E.sin()
     ends, window = cu_seqlens.int(), (-1, 0) if causal else (-1, -1)
 

@@ -164,7 +164,7 @@ class TransformerEncoder(Encoder):
     def _packed(self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
         n = len(start_ND)
         cu_tokens = cu_seqlens + torch.arange(n + 1, device=cu_seqlens.device)
-        sequence_T = torch.arange(n, device=x_TD.device).repeat_interleave(cu_seqlens.diff())
+        sequence_T = torch.arange(n, device=x_TD.device).repeat_interleave(cu_seqlens.diff(), output_size=len(x_TD))
         place_T = torch.arange(len(x_TD), device=x_TD.device) + sequence_T + 1
         x_MD = x_TD.new_empty(len(x_TD) + n, x_TD.shape[1])
         x_MD = x_MD.index_copy(0, place_T, x_TD).index_copy(0, cu_tokens[:-1], start_ND.to(x_TD.dtype))
@@ -205,7 +205,8 @@ def pad(x_TD: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
     lengths_N = cu_seqlens.diff()
     longest = int(lengths_N.max()) if len(lengths_N) else 0
     starts_N = torch.arange(len(lengths_N), device=x_TD.device) * longest
-    place_T = torch.arange(len(x_TD), device=x_TD.device) + (starts_N - cu_seqlens[:-1]).repeat_interleave(lengths_N)
+    shift_T = (starts_N - cu_seqlens[:-1]).repeat_interleave(lengths_N, output_size=len(x_TD))
+    place_T = torch.arange(len(x_TD), device=x_TD.device) + shift_T
     x_PD = x_TD.new_zeros(len(lengths_N) * longest, x_TD.shape[1]).index_copy(0, place_T, x_TD)
     return x_PD.view(len(lengths_N), longest, -1), place_T
 

@@ -12,7 +12,7 @@ from torch import Tensor
 def sum_by_sequence(x: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Sum packed rows, (T,) or (T, D), within each sequence."""
     lengths_N = cu_seqlens.diff()
-    place_T = torch.arange(len(lengths_N), device=x.device).repeat_interleave(lengths_N)
+    place_T = torch.arange(len(lengths_N), device=x.device).repeat_interleave(lengths_N, output_size=len(x))
     return x.new_zeros(len(lengths_N), *x.shape[1:]).index_add(0, place_T, x)
 
 
@@ -29,4 +29,5 @@ def last_of_sequence(x_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
 
 def positions(cu_seqlens: Tensor, n_events: int) -> Tensor:
     """Return (T,) the place of each event in its sequence, from 0."""
-    return torch.arange(n_events, device=cu_seqlens.device) - cu_seqlens[:-1].repeat_interleave(cu_seqlens.diff())
+    starts_T = cu_seqlens[:-1].repeat_interleave(cu_seqlens.diff(), output_size=n_events)
+    return torch.arange(n_events, device=cu_seqlens.device) - starts_T

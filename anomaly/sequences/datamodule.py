@@ -9,7 +9,8 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 from anomaly.sequences.batch import Pieces, SequenceBatch, collate, cut
-from anomaly.sequences.sampler import TokenBudgetSampler, token_batches
+from anomaly.sequences.device import DeviceColumns, takes
+from anomaly.sequences.sampler import TokenBudgetSampler, share, token_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,16 +19,22 @@ if TYPE_CHECKING:
 
 
 class _Batches(Dataset[SequenceBatch]):
-    """Turns a list of pieces into a packed batch: the sampler names the list, so one item is one batch."""
+    """Turns a list of pieces into a packed batch: the sampler names the list, so one item is one batch.
 
-    def __init__(self, store: SequenceStore, pieces: Pieces) -> None:
+    Where the columns lie on a device, batches are gathered there.
+    """
+
+    def __init__(self, store: SequenceStore, pieces: Pieces, columns: DeviceColumns | None = None) -> None:
         self.store = store
         self.pieces = pieces
+        self.columns = columns
 
     def __len__(self) -> int:
         return len(self.pieces)
 
     def __getitem__(self, chosen: list[int]) -> SequenceBatch:
+        if self.columns is not None:
+            return self.columns.collate(self.pieces, np.asarray(chosen))
         return collate(self.store, self.pieces, np.asarray(chosen))
 
 
@@ -55,14 +62,25 @@ class SequenceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[SequenceBatch]:
         """Return shuffled batches; `set_epoch` of the sampler names the epoch."""
         pieces = cut(self.train, self.longest)
-        sampler = TokenBudgetSampler(pieces.lengths, self.tokens, self.seed)
-        return DataLoader(_Batches(self.train, pieces), sampler=sampler, batch_size=None)
+        sampler = TokenBudgetSampler(pieces.lengths, self.tokens, self.seed, self._ranks())
+        return DataLoader(_Batches(self.train, pieces, self._columns(self.train)), sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
         """Return the held-out sequences in batches of fixed order."""
         pieces = cut(self.held_out, self.longest)
-        batches = [batch.tolist() for batch in token_batches(pieces.lengths, 2 * self.tokens)]
-        return DataLoader(_Batches(self.held_out, pieces), sampler=batches, batch_size=None)
+        rank, world = self._ranks()
+        batches = [batch.tolist() for batch in share(token_batches(pieces.lengths, 2 * self.tokens), rank, world)]
+        return DataLoader(
+            _Batches(self.held_out, pieces, self._columns(self.held_out)), sampler=batches, batch_size=None
+        )
+
+    def _ranks(self) -> tuple[int, int]:
+        """Return the place of this process among those that train together, and their number."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+    def _columns(self, store: SequenceStore) -> DeviceColumns | None:
+        device = None if self.trainer is None else self.trainer.strategy.root_device
+        return DeviceColumns(store, device) if device is not None and takes(device, store) else None
 
 
 def scoring_batches(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -44,13 +44,28 @@ def token_batches(
     return batches
 
 
-class TokenBudgetSampler(Sampler[list[int]]):
-    """Yield batches of indices; the batches are a pure function of the seed and the epoch."""
+def share(parts: list[Any], rank: int, world: int) -> list[Any]:
+    """Return every `world`-th part; all of them where there are too few for every rank to have one.
 
-    def __init__(self, lengths: NDArray[np.int64], tokens: int, seed: int) -> None:
+    What several ranks hold counts several times in sums over ranks, above the line and below it.
+    """
+    return parts[rank::world] if len(parts) >= world else parts
+
+
+class TokenBudgetSampler(Sampler[list[int]]):
+    """Yield batches of indices; the batches are a pure function of the seed and the epoch.
+
+    Parameters
+    ----------
+    ranks : of several processes that train one model this one's place, and their number; each takes its share of
+        every batch
+    """
+
+    def __init__(self, lengths: NDArray[np.int64], tokens: int, seed: int, ranks: tuple[int, int] = (0, 1)) -> None:
         self.lengths = lengths
         self.tokens = tokens
         self.seed = seed
+        self.ranks = ranks
         self.epoch = 0
         self._size = len(token_batches(lengths, tokens))
 
@@ -64,4 +79,4 @@ class TokenBudgetSampler(Sampler[list[int]]):
     def __iter__(self) -> Iterator[list[int]]:
         # A generator, so that the epoch is read at the first batch: a resumed training names it after `iter`.
         rng = np.random.default_rng([self.seed, self.epoch])
-        yield from (batch.tolist() for batch in token_batches(self.lengths, self.tokens, rng))
+        yield from (share(batch.tolist(), *self.ranks) for batch in token_batches(self.lengths, self.tokens, rng))

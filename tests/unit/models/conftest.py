@@ -36,11 +36,11 @@ def make_store(lengths: Any, seed: int = 0, *, closed: bool = True, timed: bool 
     return replace(store, n_entities=4)
 
 
-def make_model(store: SequenceStore, cell: str = "gru", **options: Any) -> NextEventModel:
+def make_model(store: SequenceStore, cell: str = "gru", kind: Any = NextEventModel, **options: Any) -> Any:
     """Return an untrained, seeded model with biases and profiles that are not zero."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = NextEventModel.for_store(store, cell=cell, width=16, mixture=3, **({"dropout": 0.0} | options))
+        model = kind.for_store(store, cell=cell, width=16, **({"dropout": 0.0} | options))
         with torch.no_grad():
             model.start.normal_()
     return model.eval()
@@ -58,7 +58,7 @@ def store_of() -> Callable[..., SequenceStore]:
 
 
 @pytest.fixture(scope="session")
-def model_of() -> Callable[..., NextEventModel]:
+def model_of() -> Callable[..., Any]:
     return make_model
 
 

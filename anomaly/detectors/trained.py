@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from anomaly.models.base import SequenceModel
     from anomaly.models.training import Progress
     from anomaly.nn.encoders import Cell
+    from anomaly.sequences.augment import Augmentation
     from anomaly.sequences.batch import Pieces, SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
@@ -52,6 +53,8 @@ class TrainedDetector(Detector):
     batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of at most 16,384
     longest : training cuts longer sequences into pieces; where no state can be carried on, scoring also reads pieces,
         half of each as context
+    augment : what is done to training batches, see `anomaly.sequences.augment`
+    adversarial : size of the shifts of embedded events that are trained against, as a share of their norm
     random_state : seed
     """
 
@@ -78,6 +81,8 @@ class TrainedDetector(Detector):
         patience: int = 2,
         batch_tokens: int | Literal["auto"] = "auto",
         longest: int = 128,
+        augment: Augmentation | None = None,
+        adversarial: float = 0.0,
         precision: str = "auto",
         accelerator: str = "auto",
         devices: int = 1,
@@ -101,6 +106,8 @@ class TrainedDetector(Detector):
         self.patience = patience
         self.batch_tokens = batch_tokens
         self.longest = longest
+        self.augment = augment
+        self.adversarial = adversarial
         self.precision = precision
         self.accelerator = accelerator
         self.devices = devices
@@ -159,6 +166,7 @@ class TrainedDetector(Detector):
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             model = kind.for_store(X, **{name: getattr(self, name) for name in kind.options})
+        model.augment, model.adversarial = self.augment or None, self.adversarial
         data = SequenceDataModule(
             train=X, held_out=held_out, tokens=self._tokens(X), longest=self.longest, seed=self.random_state
         )

@@ -97,8 +97,9 @@ def _group(group: str, choice: str) -> list[str]:
 def _parents(group: str, choice: str) -> list[str]:
     """Return the choices that a choice is built on, itself last."""
     text = (conf_folder() / group / f"{choice}.yaml").read_text(encoding="utf-8")
-    found = re.search(r"^defaults: \[(.*), _self_\]", text, re.MULTILINE)
-    return [*_parents(group, found[1]), choice] if found else [choice]
+    found = re.search(r"^defaults: \[(.*)\]", text, re.MULTILINE)
+    parents = [name for name in (found[1].split(", ") if found else []) if name != "_self_"]
+    return [*(ancestor for name in parents for ancestor in _parents(group, name)), choice]
 
 
 def _choices(group: str, default: str) -> list[str]:

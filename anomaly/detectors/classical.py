@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Detector, FeatureMatrix
+from anomaly.detectors.deep import NETWORKS, DeepEstimator
 from anomaly.detectors.dictionary import hash_columns
 from anomaly.detectors.table import TablePreparer
 from anomaly.detectors.tails import FrozenTails
@@ -30,8 +31,10 @@ _LINEAR = {
     *("IForest", "IsolationForest", "ECOD", "COPOD", "HBOS", "PCA", "LODA", "INNE", "MCD", "EllipticEnvelope"),
     *("GMM", "CBLOF", "AutoEncoder", "VAE", "DeepSVDD", "DIF", "MAD", "Sampling"),
 }
+_IN_BLOCKS = {"LODA", "KPCA"}
+"""Detectors whose projections differ by rounding with the number of rows, which histograms and roots then magnify."""
 _LIMIT = 1e12
-_BLOCK = 50_000
+_BLOCK, _FIXED = 50_000, 64
 
 
 class PyODDetector(Detector):
@@ -46,6 +49,7 @@ class PyODDetector(Detector):
     detector : an estimator, a class, or a mapping with ``_target_`` and its keyword arguments
     reference : rows that detectors of quadratic cost learn from, drawn with `random_state`
     scaling : "auto" leaves forests, tails and histograms in their units and scales robustly for the others
+    constants : "keep" leaves in the columns of one value, for rows of another
     threads : limit for the numeric libraries' thread pools; None leaves it
     """
 
@@ -55,6 +59,7 @@ class PyODDetector(Detector):
         detector: Any,
         reference: int = 10_000,
         scaling: Literal["auto", "none", "robust", "standard"] = "auto",
+        constants: Literal["drop", "keep"] = "drop",
         threads: int | None = None,
         contamination: float = 0.01,
         random_state: int = 0,
@@ -62,6 +67,7 @@ class PyODDetector(Detector):
         self.detector = detector
         self.reference = reference
         self.scaling = scaling
+        self.constants = constants
         self.threads = threads
         self.contamination = contamination
         self.random_state = random_state
@@ -82,7 +88,7 @@ class PyODDetector(Detector):
         scaling = self.scaling
         if scaling == "auto":
             scaling = "none" if kind.__name__ in _FREE_OF_SCALE else "robust"
-        self.prepare_ = TablePreparer(scaling=scaling).fit(X)
+        self.prepare_ = TablePreparer(scaling=scaling, constants=self.constants).fit(X)
         rows = self._reference_rows(len(X), kind.__name__)
         values = self.prepare_.transform(_rows(X, rows))
         if kind.__name__ not in _LINEAR:
@@ -124,6 +130,8 @@ class PyODDetector(Detector):
 
     def _fit_estimator(self, kind: type, options: dict[str, Any], values: NDArray[np.float32]) -> Any:
         options = _adapted(kind, dict(options), values, self.random_state)
+        if kind.__name__ in NETWORKS and kind.__module__.startswith("pyod."):
+            kind, options = DeepEstimator, {"target": f"{kind.__module__}.{kind.__name__}", "options": options}
         kind = _substitute(kind)
         try:
             with self._quiet():
@@ -159,6 +167,11 @@ class PyODDetector(Detector):
             yield
 
 
+def learns_from_all(name: str) -> bool:
+    """Return whether a class learns from all rows; those of quadratic cost learn from a reference set."""
+    return name in _LINEAR
+
+
 def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
     """Return the class and the keyword arguments of an estimator, a class or a ``_target_`` mapping."""
     if isinstance(detector, type):
@@ -170,7 +183,7 @@ def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
     options = {str(k): v for k, v in detector.items() if k != "_target_"}
     target = str(detector["_target_"])
     module, _, name = target.rpartition(".")
-    if not module.startswith(("pyod.models", "sklearn.")):
+    if not module.startswith(("pyod.models", "sklearn.", "anomaly.detectors.")):
         raise ConfigError(f"detector {target} is neither in pyod.models nor in sklearn")
     try:
         kind = getattr(import_module(module), name)
@@ -228,6 +241,10 @@ def _spread(values: NDArray[np.float32], random_state: int) -> NDArray[np.float3
 
 def _score(estimator: Any, values: NDArray[np.float32]) -> Float:
     """Return (n,) scores, higher is more anomalous."""
+    if type(estimator).__name__ in _IN_BLOCKS and len(values) != _FIXED:
+        padded = np.concatenate([values, np.zeros((-len(values) % _FIXED, values.shape[1]), np.float32)])
+        scores = [_score(estimator, padded[start : start + _FIXED]) for start in range(0, len(padded), _FIXED)]
+        return np.concatenate(scores)[: len(values)]
     if type(estimator).__module__.startswith("sklearn."):
         return -np.asarray(estimator.score_samples(values), np.float64)
     return np.asarray(estimator.decision_function(values), np.float64).reshape(-1)

@@ -24,11 +24,15 @@ class TablePreparer(BaseEstimator):  # type: ignore[misc]
     ----------
     scaling : "robust" is median and quartiles, "standard" mean and standard deviation, "none" leaves units
     clip : scaled values are cut at plus and minus this, so that one column cannot drown the others
+    constants : "drop" the columns of one value, or "keep" them, in their own unit, for rows of another
     """
 
-    def __init__(self, *, scaling: Scaling = "robust", clip: float = 10.0) -> None:
+    def __init__(
+        self, *, scaling: Scaling = "robust", clip: float = 10.0, constants: Literal["drop", "keep"] = "drop"
+    ) -> None:
         self.scaling = scaling
         self.clip = clip
+        self.constants = constants
 
     def fit(self, X: FeatureMatrix) -> Self:
         """Learn medians, the columns that vary, and their scales."""
@@ -39,7 +43,8 @@ class TablePreparer(BaseEstimator):  # type: ignore[misc]
         # Neither a column that is never missing nor one that always is tells rows apart.
         self.marked_ = np.flatnonzero(missing.any(0) & ~missing.all(0))
         filled = np.concatenate([filled, missing[:, self.marked_]], axis=1, dtype=np.float32)
-        self.columns_ = np.flatnonzero(filled.max(0) > filled.min(0)) if len(filled) else np.zeros(0, np.int64)
+        varies = filled.max(0) > filled.min(0) if len(filled) else np.zeros(filled.shape[1], bool)
+        self.columns_ = np.flatnonzero(varies | (self.constants == "keep"))
         self.center_, self.unit_ = self._scales(filled[:, self.columns_].astype(np.float64))
         names = [*X.names, *(f"{X.names[k]}.missing" for k in self.marked_)]
         self.names_ = [names[k] for k in self.columns_]
@@ -61,7 +66,7 @@ class TablePreparer(BaseEstimator):  # type: ignore[misc]
             return np.zeros(values.shape[1]), np.ones(values.shape[1])
         deviation = values.std(0)
         if self.scaling == "standard":
-            return values.mean(0), np.where(deviation > 0, deviation, 1.0)
+            return values.mean(0), np.where(deviation > 1e-6, deviation, 1.0)
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
         # The factor turns the distance of a normal distribution's quartiles into its standard deviation.
         unit = (high - low) / 1.349

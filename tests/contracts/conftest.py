@@ -14,6 +14,22 @@ import numpy as np
 import polars as pl
 import pytest
 
+from anomaly.active.aad import ActiveAnomalyDiscovery
+from anomaly.active.member_weights import MemberWeights
+from anomaly.active.pine import PineForest
+from anomaly.active.pu_trees import PositiveUnlabelledTrees
+from anomaly.active.residual_gp import ResidualGP
+from anomaly.active.router import Router
+from anomaly.active.strategies import (
+    Audited,
+    Disagreement,
+    Diverse,
+    Random,
+    Staged,
+    Top,
+    Uncertainty,
+    UpperConfidence,
+)
 from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.columns import ColumnTails
@@ -106,7 +122,7 @@ def _core(seed: int) -> CoreDetector:
         "ecod": PyODDetector(detector={"_target_": "pyod.models.ecod.ECOD"}, constants="keep"),
         "knn": PyODDetector(detector={"_target_": "pyod.models.knn.KNN"}, scaling="standard", constants="keep"),
     }
-    return CoreDetector(members=members, again=("ecod", "knn"))
+    return CoreDetector(members=members, on_core=("ecod", "knn"))
 
 
 DETECTORS = [
@@ -150,9 +166,33 @@ COMBINERS = [
     Case("convex", lambda seed: ConvexCombiner()),
 ]
 
+LEARNERS = [
+    Case("residual_gp", lambda seed: ResidualGP(random_state=seed)),
+    Case("aad", lambda seed: ActiveAnomalyDiscovery(random_state=seed)),
+    Case("pine", lambda seed: PineForest(trees=200, kept=40, random_state=seed)),
+    Case("weights", lambda seed: MemberWeights()),
+    Case("pu_trees", lambda seed: PositiveUnlabelledTrees(rounds=20, random_state=seed)),
+    Case("router", lambda seed: Router(learners=_routed(), first=10, crowd=50, random_state=seed)),
+]
+STRATEGIES = [
+    Case("top", lambda seed: Top()),
+    Case("upper_confidence", lambda seed: UpperConfidence()),
+    Case("uncertainty", lambda seed: Uncertainty()),
+    Case("disagreement", lambda seed: Disagreement()),
+    Case("diverse", lambda seed: Diverse()),
+    Case("staged", lambda seed: Staged()),
+    Case("random", lambda seed: Random()),
+    Case("audited", lambda seed: Audited(strategy=Top(), share=0.3)),
+]
+
+
+def _routed() -> dict[str, Any]:
+    return {"residual_gp": ResidualGP(), "pu_trees": PositiveUnlabelledTrees(rounds=10)}
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     lists = {"detector": DETECTORS, "calibrator": CALIBRATORS, "combiner": COMBINERS}
+    lists |= {"learner": LEARNERS, "strategy": STRATEGIES}
     if "listed" in metafunc.fixturenames:
         metafunc.parametrize(
             "listed", [{type(case.make(0)) for cases in lists.values() for case in cases}], ids=["all"]

@@ -1,0 +1,57 @@
+"""Every detector that ships as a choice: it ranks, scores a row alone, and survives a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomaly.artifact import codec
+from anomaly.base import FeatureMatrix
+from anomaly.commands.compose import choices, compose
+from anomaly.commands.plan import plan
+from anomaly.detectors.needs import memory_needed
+from anomaly.metrics import auroc
+
+NETWORKS = {"autoencoder", "vae", "deep_svdd", "lunar", "dif"}
+SETS = {"default", "counts", "table", "none"}
+ON_SEQUENCES = {"own_past"}
+
+
+def cloud() -> tuple[FeatureMatrix, FeatureMatrix]:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(300, 5)).astype(np.float32)
+    values[:6] *= 6
+    names = tuple("abcde")
+    return FeatureMatrix(values, names), FeatureMatrix(rng.normal(size=(7, 5)).astype(np.float32), names)
+
+
+@pytest.mark.parametrize("name", sorted(set(choices("detector")) - NETWORKS - SETS - ON_SEQUENCES))
+def test_a_preset_ranks_and_scores_rows_alone(name: str, tmp_path: Path) -> None:
+    X, new = cloud()
+    members = plan(compose("train", ["run=x", "table.path=x", f"detector={name}"])).ensemble.members
+    if name not in members:
+        pytest.skip("a set of members, not a preset of one")
+    detector = members[name].fit(X)
+    # Kernel components see whatever is far from all rows as well rebuilt.
+    assert auroc((np.arange(300) < 6).astype(float), detector.decision_scores_) > (0.5 if name == "kpca" else 0.9)
+    together = detector.decision_function(new)
+    alone = [detector.decision_function(FeatureMatrix(row[None], new.names))[0] for row in new.values]
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-6)
+    codec.dump(detector, tmp_path / "object")
+    np.testing.assert_allclose(codec.load(tmp_path / "object").decision_function(new), together, rtol=1e-6)
+
+
+def test_several_presets_are_named_in_a_list() -> None:
+    members = plan(compose("train", ["run=x", "table.path=x", "detector=[ecod,knn]"])).ensemble.members
+    assert list(members) == ["ecod", "knn"]
+
+
+def test_needs_grow_as_the_methods_do() -> None:
+    small, large = (memory_needed("pyod.models.kpca.KPCA", n, 20) for n in (2_000, 8_000))
+    assert large > 5 * small - 5 * (400 << 20)
+    adapted = memory_needed({"_target_": "PyODDetector", "detector": {"_target_": "pyod.models.sos.SOS"}}, 30_000, 9)
+    as_it_comes = memory_needed("pyod.models.sos.SOS", 30_000, 9, reference=None)
+    assert as_it_comes > 25e9 > adapted > 3e9
+    assert memory_needed("pyod.models.iforest.IForest", 1000, 10) < 1e9

@@ -11,8 +11,8 @@ from anomaly.active.labels import VERDICTS, Label
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LEAD = "lead"
-"""Policy of a verdict that settles a dispute."""
+LEAD, BLIND = "lead", "blind"
+"""Policies of a verdict that settles a dispute, and of a second opinion that does not know of the first."""
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Ledger:
     words : by item, who said what last, in the order in which it was said; moves such as a skip included
     said : by annotator, the rows that stand, the last of which is undone first
     asked : items whose score somebody asked for, with who did
+    chosen : by item, the place of the row with which it left the queue
     """
 
     seq: int = 0
@@ -35,6 +36,7 @@ class Ledger:
     words: dict[str, dict[str, Label]] = field(default_factory=lambda: defaultdict(dict))
     said: dict[str, list[Label]] = field(default_factory=lambda: defaultdict(list))
     asked: set[tuple[str, str]] = field(default_factory=set)
+    chosen: dict[str, int] = field(default_factory=dict)
 
     def add(self, rows: Iterable[Label]) -> None:
         """Take further rows of the log."""
@@ -48,8 +50,9 @@ class Ledger:
             else:
                 # What it corrects stays below it, to come back when it is undone.
                 self.said[row.annotator].append(row)
-                self.words[row.item].pop(row.annotator, None)
                 self.words[row.item][row.annotator] = row
+                if row.verdict in VERDICTS:
+                    self.chosen.setdefault(row.item, row.seq)
 
     def _take_back(self, row: Label) -> None:
         own = self.said[row.annotator]
@@ -60,6 +63,8 @@ class Ledger:
             before = [other for other in own if other.item == row.item]
             if before:
                 self.words[row.item][row.annotator] = before[-1]
+        if not self.verdicts(row.item):
+            self.chosen.pop(row.item, None)
 
     def word(self, item: str, annotator: str) -> Label | None:
         """Return what somebody said last of an item, where it stands."""
@@ -83,16 +88,17 @@ class Ledger:
         firm = [row for row in found if row.verdict != "unsure"]
         if len({row.verdict for row in firm}) > 1 or self._escalated(item):
             return None
-        first = firm or found
-        return first[0] if first else None
+        # The first opinion says how the item was chosen, also where it was corrected after the second.
+        ordered = sorted(firm or found, key=lambda row: row.policy == BLIND)
+        return ordered[0] if ordered else None
 
     def _escalated(self, item: str) -> bool:
         return any(row.verdict == "escalated" for row in self.words.get(item, {}).values())
 
     def decisions(self) -> list[Label]:
-        """Return the verdicts that count, one of each item, in the order in which they were written."""
+        """Return the verdicts that count, one of each item, in the order in which they were asked for."""
         found = [self.decision(item) for item in self.words]
-        return sorted((row for row in found if row is not None), key=lambda row: row.seq)
+        return sorted((row for row in found if row is not None), key=lambda row: self.chosen[row.item])
 
     def disputes(self) -> list[str]:
         """Return the items that wait for a lead: opinions differ, or somebody handed them up."""

@@ -10,22 +10,22 @@ from hashlib import sha256
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from anomaly.active import estimates
+from anomaly.active.estimates import Progress as Estimate
 from anomaly.active.labels import VERDICTS, Label
 from anomaly.active.labels_log import now
 from anomaly.active.learner import ActiveLearner, Taught
 from anomaly.active.leases import Lease, Leases
-from anomaly.active.ledger import LEAD, Ledger, kappa
+from anomaly.active.ledger import BLIND, LEAD, Ledger, kappa
 from anomaly.errors import DataError
-from anomaly.metrics.intervals import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from anomaly.active.labels_log import LabelLog
 
-BLIND, SEARCH = "blind", "search"
-"""Policies besides those of a strategy: a second opinion that does not know of the first, and a case looked for."""
-RECENT = 20
+SEARCH = "search"
+"""Policy of a case that was looked for."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +34,18 @@ class Progress:
 
     Attributes
     ----------
-    labels : items with a verdict that counts
-    found : those of them that are anomalous
-    recent : share of anomalous ones among the last 20 decided, None before the first
+    labels, found : items with a verdict that counts, and those of them that are anomalous
+    estimate : what follows for all items: precision of the last 20, prevalence, recall, whether to stop
     waiting : items that wait for a lead
     doubled, agreement : items that two people judged, and Cohen's kappa of these
-    prevalence : share of anomalous items, from the random audit, with its interval; None before there is one
-    recall : share of the anomalous items that is found already, at least
-    stop : why it is time to stop, where it is
     """
 
     labels: int
     found: int
-    recent: float | None
+    estimate: Estimate
     waiting: int
     doubled: int
     agreement: float | None
-    prevalence: Interval | None = None
-    recall: float | None = None
-    stop: str | None = None
 
 
 class LabelSession:
@@ -180,7 +173,7 @@ class LabelSession:
                 duration_ms=duration_ms,
                 supersedes=before.seq if before else None,
                 score_seen=(item, annotator) in self.ledger.asked,
-                **self._circumstances(annotator, item, lease),
+                **self._circumstances(annotator, item, lease, before),
             )
             return self._write(label, lease)
 
@@ -219,12 +212,17 @@ class LabelSession:
         with self._lock:
             self._read()
             decided = self.ledger.decisions()
-            firm = [row.verdict == "anomalous" for row in decided if row.verdict != "unsure"]
-            recent, pairs = firm[-RECENT:], self.ledger.pairs()
+            pairs = self.ledger.pairs()
+            estimate = estimates.progress(
+                len(self.places),
+                [VERDICTS[row.verdict] for row in decided],
+                [float("nan") if row.probability is None else row.probability for row in decided],
+                [row.policy or "" for row in decided],
+            )
             return Progress(
-                len(decided),
-                sum(firm),
-                sum(recent) / len(recent) if recent else None,
+                estimate.n_labels,
+                estimate.n_found,
+                estimate,
                 len(self.ledger.disputes()),
                 len(pairs),
                 kappa(pairs),
@@ -261,12 +259,14 @@ class LabelSession:
         self._read()
         return written
 
-    def _circumstances(self, annotator: str, item: str, lease: Lease | None) -> dict[str, Any]:
+    def _circumstances(self, annotator: str, item: str, lease: Lease | None, before: Label | None) -> dict[str, Any]:
+        """Return how a word came about; a correction was chosen as what it corrects was."""
         time = self.times[self.places[item]] if self.times is not None else None
-        policy = lease.policy if lease else SEARCH
+        chosen = before or lease
+        policy, chance = (chosen.policy, chosen.probability) if chosen else (SEARCH, None)
         return {
             "policy": LEAD if self._leads(annotator, item) else policy,
-            "probability": lease.probability if lease else None,
+            "probability": chance,
             "event_time": time,
             "known_at": now(),
             "model_version": self.model_version,
@@ -285,7 +285,7 @@ class LabelSession:
     def _hand_out(self, annotator: str, held: list[Lease], *, spare: bool = False) -> Lease | None:
         taken = {lease.item for lease in held if spare or lease.annotator != annotator}
         for item in self._doubles(annotator, taken):
-            lease = self.leases.take(item, annotator, BLIND, self.double, spare=spare)
+            lease = self.leases.take(item, annotator, BLIND, spare=spare)
             if lease is not None:
                 return lease
         # What somebody has put off comes back when nothing else is left.

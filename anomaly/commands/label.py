@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
+from anomaly.commands.targets import instantiate
 from anomaly.errors import AnomalyError, ConfigError
 
 try:
@@ -17,6 +18,7 @@ except ImportError as error:
     raise AnomalyError("labelling needs its packages: pip install 'anomaly[label]'") from error
 
 if TYPE_CHECKING:
+    from anomaly.base import Learner, QueryStrategy
     from anomaly.commands.compose import Settings
     from anomaly.labelling.page import Desk
 
@@ -35,7 +37,7 @@ def command(settings: Settings) -> None:
             _exchange(log, values, console)
             return
         console.progress("opening")
-        desk = _desk(run, log, values)
+        desk = open_desk(run, log, values, _parts(settings))
         console.end_progress()
         _open(desk, run, values, console)
 
@@ -57,7 +59,23 @@ def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> None:
         console.say(f"written: {path} ({table.height} rows in the log)")
 
 
-def _desk(run: Run, log: LabelLog, values: dict[str, Any]) -> Desk:
+def _parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
+    """Return the learner, and the strategy with its random audit."""
+    from anomaly.active.strategies import Audited
+
+    values = settings.values
+    learner = instantiate(values["learner"], settings.allow, "learner")
+    query = instantiate(values["query"], settings.allow, "query")
+    if not 0 <= values["audit"] < 1:
+        raise ConfigError(f"audit={values['audit']}: expected a share from 0 to below 1")
+    if "random_state" in learner.get_params(deep=False):
+        learner.set_params(random_state=values["seed"])
+    return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query
+
+
+def open_desk(
+    run: Run, log: LabelLog, values: dict[str, Any], parts: tuple[Learner, QueryStrategy] | tuple[()] = ()
+) -> Desk:
     """Return the session over a run, with all that its pages show."""
     from anomaly.active.learner import ActiveLearner
     from anomaly.active.session import LabelSession
@@ -68,7 +86,7 @@ def _desk(run: Run, log: LabelLog, values: dict[str, Any]) -> Desk:
     items = items_of_run(run)
     book = Casebook(run, items)
     session = LabelSession(
-        ActiveLearner(items, random_state=values["seed"]),
+        ActiveLearner(items, *parts, random_state=values["seed"]),
         log,
         model_version=_version(run),
         double=values["double"],

@@ -118,7 +118,7 @@ class Terminal:
         judged = [(places[row.item], row) for row in self.session.judged() if row.item in places]
         case = self.desk.book.case(places[lease.item], judged)
         progress = self.session.progress()
-        recent = share(progress.recent) if progress.recent is not None else "–"
+        recent = share(progress.estimate.precision)
         self.console.rule(f"{amount(progress.labels, 'label')} · {progress.found} found · {recent} of the last 20")
         owner = f"{identity(case.entity)} · " if case.entity else ""
         self.console.print(Text(identity(case.item), "bold"), f"{owner}{amount(case.n_events, 'event')} {case.first}")

@@ -10,7 +10,7 @@ const RENEW = 60000, SPARES_AFTER = 400;
 
 let shownAt = performance.now();
 let lastTouch = performance.now();
-let spares = [];
+let spares = []; // cases that are held for when the network is cut
 let spareTimer = null;
 let standIn = false; // a spare is on screen, which the server does not know yet
 const screens = new Map(); // key of a word to the screen it was said on, for undoing before it was sent
@@ -85,14 +85,19 @@ function show(html, said = "") {
   scrollTo(0, 0);
   title?.focus({ preventScroll: true });
   announce(`${said} ${title?.textContent ?? ""} ${$(".sub", main)?.textContent ?? ""}`.trim());
-  spares = spares.filter((spare) => spare.item !== item());
+  hold(spares.filter((spare) => spare.item !== item()));
   clearTimeout(spareTimer);
   spareTimer = setTimeout(fetchSpares, SPARES_AFTER);
 }
 
+function hold(cases) {
+  spares = cases;
+  main.dataset.spares = cases.length;
+}
+
 // The network is cut: go on with a case that is held for that, or wait.
 function standBy() {
-  const next = spares.shift();
+  const next = spares[0];
   if (next) {
     const html = next.html;
     show(html, "Kept in this page until the network is back.");
@@ -113,7 +118,7 @@ async function fetchSpares() {
     if (!response.ok) return;
     const held = await response.json();
     const known = new Map(spares.map((spare) => [spare.item, spare]));
-    spares = held.map((spare) => (spare.html ? spare : known.get(spare.item))).filter((s) => s && s.item !== item());
+    hold(held.map((spare) => (spare.html ? spare : known.get(spare.item))).filter((s) => s && s.item !== item()));
   } catch {
     // Without them the page waits where it would have gone on.
   }
@@ -159,7 +164,7 @@ function undo() {
   if (unsent && screens.has(unsent.body.key)) {
     const before = item();
     const html = main.innerHTML;
-    if (before) spares.unshift({ item: before, html });
+    if (before) hold([{ item: before, html }, ...spares]);
     show(screens.get(unsent.body.key), "Taken back.");
     standIn = true;
     return;

@@ -12,10 +12,10 @@ import pytest
 from anomaly.active.items import Items
 from anomaly.active.labels import Label
 from anomaly.active.labels_log import LabelLog
-from anomaly.active.leases import Leases
 from anomaly.active.learner import ActiveLearner
-from anomaly.active.ledger import LEAD, kappa
-from anomaly.active.session import BLIND, SEARCH, LabelSession
+from anomaly.active.leases import Leases
+from anomaly.active.ledger import BLIND, LEAD, kappa
+from anomaly.active.session import SEARCH, LabelSession
 from anomaly.base import FeatureMatrix
 from anomaly.errors import DataError
 
@@ -279,7 +279,7 @@ def test_progress_counts_what_counts(start):
     for verdict in ["anomalous"] * 5 + ["normal"] * 15 + ["unsure"] + ["anomalous"]:
         judge(session, "ann", verdict, next(key))
     found = session.progress()
-    assert (found.labels, found.found, found.recent) == (22, 6, 5 / 20)
+    assert (found.labels, found.found, found.estimate.precision) == (22, 6, 4 / 20)
 
 
 def test_agreement_is_beyond_chance():

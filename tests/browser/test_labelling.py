@@ -1,0 +1,260 @@
+"""The labelling page in a real browser, as analysts use it and as networks and servers fail them."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from anomaly.active.labels import frame, standing
+
+pytestmark = pytest.mark.browser
+VERDICTS = {"a": "anomalous", "n": "normal", "u": "unsure", "s": "skipped", "e": "escalated"}
+
+
+def stood(server) -> dict[str, str]:
+    table = standing(frame(server.rows()))
+    assert table["item"].n_unique() == table.height
+    return dict(table.select("item", "verdict").iter_rows())
+
+
+def test_a_whole_session_by_keyboard_alone(serve, sit):
+    server = serve()
+    screen = sit(server)
+    page, key = screen.page, screen.page.keyboard
+    seen = {}
+    for letter in "anaus":
+        seen[screen.item] = VERDICTS[letter]
+        screen.press(letter)
+    judged = {item: verdict for item, verdict in seen.items() if verdict != "skipped"}
+    assert stood(server) == judged
+    assert (screen.figure("labels"), screen.figure("found")) == (4, 2)
+
+    # The score stays hidden until it is asked for, and the asking is kept.
+    assert not page.query_selector("dl.score")
+    key.press("x")
+    page.wait_for_selector("dl.score")
+    key.press("c")
+    key.type("five cards, one device: anu?")
+    key.press("Escape")
+    key.press("2")
+    key.press("k")
+    asked = screen.item
+    screen.press("a")
+    last = server.rows()[-1]
+    assert (last.item, last.verdict, last.score_seen) == (asked, "anomalous", True)
+    assert (last.typology, last.note, last.confidence) == ("click_fraud", "five cards, one device: anu?", 0.75)
+    assert last.annotator == "ann" and last.duration_ms > 0 and last.policy and last.probability
+
+    # Another kind is written once and offered from then on.
+    key.press("t")
+    key.type("refund ring")
+    key.press("Enter")
+    screen.press("a")
+    assert server.rows()[-1].typology == "refund ring"
+    assert page.get_attribute("label:nth-of-type(3) input[name=kind]", "value") == "refund ring"
+
+    # Help, then a search for the first case, whose verdict can be seen and corrected.
+    key.press("?")
+    assert page.is_visible("#help")
+    key.press("Escape")
+    first = next(iter(seen))
+    key.press("/")
+    key.type(first)
+    page.wait_for_selector(f"#results [data-open='{first}']")
+    assert screen.press("Enter") == first
+    assert page.get_attribute("[data-say=anomalous]", "aria-pressed") == "true"
+    screen.press("n")
+    assert stood(server)[first] == "normal"
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
+def test_undo_to_any_depth(serve, sit):
+    server = serve()
+    screen = sit(server)
+    order = []
+    for letter in "ansa":
+        order.append(screen.item)
+        screen.press(letter)
+    for item in reversed(order):
+        assert screen.press("z") == item
+    assert stood(server) == {}
+    screen.page.keyboard.press("z")
+    screen.page.wait_for_function("() => document.querySelector('#news').textContent.startsWith('Nothing to undo')")
+    assert screen.item == order[0] and screen.figure("labels") == 0
+    # What is said again is what counts; the log has kept every word.
+    assert screen.press("n") != order[0]
+    assert stood(server) == {order[0]: "normal"} and len(server.rows()) == 9
+
+
+def test_two_browsers_on_one_queue(serve, sit):
+    server = serve("double=0.5", "leads=[eve]")
+    ann, bob = sit(server, "ann"), sit(server, "bob")
+    for _ in range(8):
+        assert ann.item != bob.item
+        ann.press("n")
+        assert ann.item != bob.item
+        bob.press("a")
+    said = Counter(row.item for row in server.rows())
+    assert set(said.values()) == {1, 2} and sum(said.values()) == 16
+    # Nobody knows of the first opinion; whoever leads sees both, and settles it.
+    assert not bob.page.query_selector(".opinions")
+    eve = sit(server, "eve")
+    eve.page.keyboard.press("d")
+    eve.page.wait_for_selector("#dispute-list .verdict.normal")
+    disputed = eve.page.get_attribute("#dispute-list button", "data-open")
+    assert eve.press("Enter") == disputed
+    assert eve.page.locator(".opinions p").count() == 2
+    waiting = [item for item in said if {r.verdict for r in server.rows() if r.item == item} >= {"normal", "anomalous"}]
+    eve.press("n")
+    last = server.rows()[-1]
+    assert (last.item, last.verdict, last.policy) == (disputed, "normal", "lead")
+    assert disputed in waiting
+    assert "κ" in eve.page.inner_text(".progress")
+
+
+def test_a_server_killed_in_the_middle_of_a_label_loses_and_doubles_nothing(serve_apart, sit):
+    server = serve_apart("spares=0")
+    screen = sit(server)
+    undisturbed = [screen.item, *(screen.press(letter) for letter in "an")]
+    for _ in "an":
+        screen.press("z")
+    assert stood(server) == {}
+
+    # It dies after the label is on its disk and before the page hears of it.
+    screen.page.route("**/say", lambda route: (route.fetch(), server.kill(), route.abort()), times=1)
+    screen.page.keyboard.press("a")
+    screen.page.wait_for_selector("#waiting:not([hidden])")
+    assert len(server.rows()) == 5
+    server.start()
+    screen.page.wait_for_selector(f"[data-item='{undisturbed[1]}']")
+    assert stood(server) == {undisturbed[0]: "anomalous"} and len(server.rows()) == 5
+
+    # It dies before it hears of the label; the page is closed meanwhile, and opened again.
+    screen.page.route("**/say", lambda route: (server.kill(), route.abort()), times=1)
+    screen.page.keyboard.press("n")
+    screen.page.wait_for_selector("#waiting:not([hidden])")
+    screen.page.close()
+    server.start()
+    screen.page = screen.context.new_page()
+    screen.page.goto(server.url)
+    screen.page.wait_for_selector(f"[data-item='{undisturbed[2]}']")
+    screen.sent()
+    assert stood(server) == {undisturbed[0]: "anomalous", undisturbed[1]: "normal"} and len(server.rows()) == 6
+
+
+def test_words_wait_in_the_page_while_the_network_is_cut_and_arrive_once(serve, sit):
+    server = serve("spares=2")
+    screen = sit(server)
+    screen.press("n")
+    screen.page.wait_for_selector("main[data-spares='2']")
+    screen.context.set_offline(True)
+    said = {}
+    for letter in "ana":
+        said[screen.item] = VERDICTS[letter]
+        screen.press(letter)
+    assert screen.item == "" and "Waiting for the network" in screen.page.inner_text("main h1")
+    assert screen.page.inner_text("#waiting") == "3 words wait here"
+    assert len(server.rows()) == 1
+    screen.context.set_offline(False)
+    screen.sent()
+    screen.page.wait_for_selector(".case:not([data-item=''])")
+    assert {row.item: row.verdict for row in server.rows()[1:]} == said
+    assert len(server.rows()) == 4 and screen.figure("labels") == 4
+    assert screen.item not in said
+    assert screen.page.is_hidden("#waiting")
+
+
+def test_text_from_the_data_stays_text(serve, sit):
+    server = serve()
+    screen = sit(server, '<b onclick="1">ann')
+    page = screen.page
+    page.keyboard.press("/")
+    page.keyboard.type("script>")
+    page.wait_for_selector("#results button")
+    assert "<script>" in page.inner_text("#results button")
+    hostile = screen.press("Enter")
+    assert hostile == '"><script>document.title="owned"</script>'
+    assert "<img src=x onerror=" in page.inner_text("table.events")
+    page.keyboard.press("t")
+    page.keyboard.type("</span><script>document.title='owned'</script>")
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    page.keyboard.type("</textarea><svg onload=document.title='owned'>")
+    page.keyboard.press("Escape")
+    screen.press("a")
+    page.wait_for_selector(".near .say")
+    assert "<svg onload=" in page.inner_text(".near .say")
+    assert page.title().endswith("labelling") and not page.query_selector("main img, main script, .near svg")
+    assert server.rows()[-1].annotator == '<b onclick="1">ann'
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_both_themes_and_widths(serve, sit, scheme, tmp_path):
+    from matplotlib.image import imread
+
+    server = serve("leads=[ann]")
+    for width in (1360, 390):
+        screen = sit(server, color_scheme=scheme, viewport={"width": width, "height": 844})
+        picture = imread(io.BytesIO(screen.page.screenshot(path=tmp_path / f"{scheme}_{width}.png")))[..., :3]
+        assert (np.median(picture) > 0.9) == (scheme == "light")
+        assert screen.page.evaluate(BEYOND) == []
+        for verdict in ("anomalous", "normal", "unsure"):
+            box = screen.page.locator(f"[data-say={verdict}]").bounding_box()
+            assert box["y"] + box["height"] <= 844 and box["height"] >= 36
+        assert contrast_troubles(screen.page) == []
+
+
+BEYOND = """() => {
+  const inside = (e) => e.closest(".scroll, .quiet") && !e.matches(".scroll");
+  const found = [...document.querySelectorAll("body *")].filter((e) => !inside(e));
+  const over = found.filter((e) => e.getBoundingClientRect().right > innerWidth + 0.5).map((e) => e.className);
+  return document.documentElement.scrollWidth > innerWidth ? [document.documentElement.scrollWidth, ...over] : over;
+}"""
+CONTRAST = """() => {
+  const parse = (text) => {
+    const found = text.match(/[\\d.]+/g).map(Number), unit = text.startsWith("color(") ? 255 : 1;
+    return [found[0] * unit, found[1] * unit, found[2] * unit, found[3] ?? 1];
+  };
+  const part = (x) => (x / 255 <= 0.03928 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * part(r) + 0.7152 * part(g) + 0.0722 * part(b);
+  const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3])).concat(1);
+  const ground = (e) => {
+    const below = e.parentElement ? ground(e.parentElement) : [255, 255, 255, 1];
+    return over(parse(getComputedStyle(e).backgroundColor), below);
+  };
+  const speaks = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()) && e.checkVisibility();
+  const found = [];
+  for (const e of [...document.querySelectorAll("body *:not(svg *)")].filter(speaks)) {
+    const style = getComputedStyle(e), back = ground(e), front = over(parse(style.color), back);
+    const [a, b] = [light(front), light(back)].sort((x, y) => y - x), ratio = (a + 0.05) / (b + 0.05);
+    const size = parseFloat(style.fontSize), large = size >= 24 || (size >= 18.6 && style.fontWeight >= 700);
+    if (ratio < (large ? 3 : 4.5)) found.push(`${e.tagName}.${e.className} ${ratio.toFixed(2)}`);
+  }
+  return found;
+}"""
+
+
+def contrast_troubles(page) -> list[str]:
+    """Return the texts that stand out from their ground less than WCAG 2.2 AA asks for (4.5, large text 3)."""
+    return page.evaluate(CONTRAST)
+
+
+def test_a_screen_reader_finds_its_way(serve, sit):
+    screen = sit(serve("leads=[ann]"))
+    page = screen.page
+    for role, name in (("main", None), ("banner", None), ("navigation", "Session"), ("complementary", "Your verdict")):
+        assert page.get_by_role(role, name=name).count() == 1
+    for heading in ("What stands out", "Timeline", "Events", "Against the crowd", "Progress"):
+        assert page.get_by_role("heading", name=heading).count() == 1
+    assert page.get_by_role("img", name="Timeline of").count() == 1
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, input, textarea, meter, progress')]"
+        ".filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.title)).map(e => e.outerHTML)"
+    )
+    assert nameless == []
+    assert page.evaluate("document.activeElement.id") == "case-title"
+    screen.press("n")
+    assert page.inner_text("#news").startswith("Saved: normal.")

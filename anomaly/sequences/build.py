@@ -251,6 +251,7 @@ class _Build:
             sequence_ids=rows.ids,
             entity_ids=rows.entity_ids.alias("entity"),
             event_ids=None if ids is None else ids.gather(pl.Series(order.astype(np.uint32))).alias("id"),
+            pause=None if self.schema.time is None else rows.pause,
             silence=self._silence(rows, time),
             n_entities=self.encoder.n_entities,
             closed=self.schema.ends == "closed",

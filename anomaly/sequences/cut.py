@@ -5,7 +5,7 @@ Shapes: T rows, N sequences.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,8 @@ class Cut:
     offsets : (N + 1,)
     context : (N,) leading rows that are the past
     owner : (N,) rank of the entity among `entities`; 0 everywhere where there is none
+    pause : (N,) float32 seconds since the newest event of the entity's sequence before, which may lie in the past; NaN
+        where there is none or no time
     ids, entity_ids : N ids
     entities : distinct entities, or None
     """
@@ -40,6 +42,7 @@ class Cut:
     offsets: NDArray[np.int64]
     context: NDArray[np.int64]
     owner: NDArray[np.int64]
+    pause: NDArray[np.float32]
     ids: pl.Series
     entity_ids: pl.Series
     entities: pl.Series | None
@@ -61,8 +64,10 @@ def cut(spine: Spine) -> Cut:
     names = entity.values[owner] if entity is not None else pl.Series("entity", [None] * len(ids), dtype=pl.String)
     context = _context(spine, order, offsets)
     entities = None if entity is None else entity.values
-    whole = Cut(order, offsets, context, owner, ids, names, entities)
-    return _arrange(spine, whole) if sequence is not None or spine.n_past else whole
+    whole = Cut(order, offsets, context, owner, np.empty(0, np.float32), ids, names, entities)
+    if sequence is not None or spine.n_past:
+        return _arrange(spine, whole)
+    return replace(whole, pause=_pause(spine, whole, np.arange(len(owner))))
 
 
 def _sort(spine: Spine, group: Key | None) -> NDArray[np.int64]:
@@ -143,6 +148,18 @@ def _context(spine: Spine, order: NDArray[np.int64], offsets: NDArray[np.int64])
     return context
 
 
+def _pause(spine: Spine, whole: Cut, rank: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return (N,) `Cut.pause` of sequences whose order within their entities is `rank`."""
+    pause = np.full(len(rank), np.nan, np.float32)
+    if whole.entities is None or spine.schema.time is None:
+        return pause
+    time, owner = spine.time[whole.order], whole.owner[rank]
+    first, newest = time[whole.offsets[:-1]][rank], np.maximum.reduceat(time, whole.offsets[:-1])[rank]
+    follows = (owner[1:] == owner[:-1]) & (first[1:] != NO_TIME) & (newest[:-1] != NO_TIME)
+    pause[rank[1:][follows]] = np.maximum(first[1:][follows] - newest[:-1][follows], 0) * 1e-6
+    return pause
+
+
 def _arrange(spine: Spine, whole: Cut) -> Cut:
     """Put an entity's sequences in the order of their first rows, and leave out those that lie wholly in the past."""
     first = whole.order[whole.offsets[:-1]]
@@ -153,6 +170,7 @@ def _arrange(spine: Spine, whole: Cut) -> Cut:
     keys += [spine.keys[name].codes[first] for name in ordered[-1:]]
     rank = sort_rows([*keys, first], len(first)) if spine.schema.sequence else np.arange(len(first))
     lengths = np.diff(whole.offsets)
+    pause = _pause(spine, whole, rank)
     rank = rank[lengths[rank] > whole.context[rank]]
     offsets = np.concatenate([[0], np.cumsum(lengths[rank])]).astype(np.int64)
     places = np.arange(offsets[-1]) + np.repeat(whole.offsets[:-1][rank] - offsets[:-1], lengths[rank])
@@ -161,6 +179,7 @@ def _arrange(spine: Spine, whole: Cut) -> Cut:
         offsets=offsets,
         context=whole.context[rank],
         owner=whole.owner[rank],
+        pause=pause[rank],
         ids=whole.ids[rank],
         entity_ids=whole.entity_ids[rank],
         entities=whole.entities,

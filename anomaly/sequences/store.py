@@ -25,6 +25,7 @@ __all__ = ["FIRST_VALUE", "PAD", "RARE", "UNKNOWN", "Field", "FieldKind", "Seque
 
 _FLAT = ("codes", "values", "delta", "time", "row")
 _RAGGED = ("offsets", "entity", "context")
+_AROUND = ("pause", "silence")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class SequenceStore:
     context : (N,) int64, leading events of the sequence that are its past: read, never reported
     sequence_ids, entity_ids : N ids, the columns' own type and values
     event_ids : T ids, or None where no id column is stated
+    pause : (N,) float32, seconds since the newest event of the entity's sequence before, NaN where there is none; None
+        where there is no time
     silence : (N,) float32, seconds from the last event to the end of what was observed, 0 where the entity went on in
         another sequence; None where ends are closed or there is no time
     n_entities : number of entity codes, the unknown one included
@@ -65,6 +68,7 @@ class SequenceStore:
     sequence_ids: pl.Series
     entity_ids: pl.Series
     event_ids: pl.Series | None = None
+    pause: NDArray[np.float32] | None = None
     silence: NDArray[np.float32] | None = None
     n_entities: int = 1
     closed: bool = True
@@ -124,6 +128,7 @@ class SequenceStore:
             sequence_ids=self.sequence_ids[index],
             entity_ids=self.entity_ids[index],
             event_ids=None if self.event_ids is None else self.event_ids[places],
+            pause=None if self.pause is None else self.pause[index],
             silence=None if self.silence is None else self.silence[index],
         )
 
@@ -165,7 +170,8 @@ class SequenceStore:
         """Write the store as a folder of npy and Arrow files; the folder must not hold a store."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (*_FLAT, *_RAGGED, *(["silence"] if self.silence is not None else [])):
+        around = [name for name in _AROUND if getattr(self, name) is not None]
+        for name in (*_FLAT, *_RAGGED, *around):
             array, path = getattr(self, name), folder / f"{name}.npy"
             if isinstance(array, np.memmap) and Path(str(array.filename)).resolve() == path.resolve():
                 array.flush()  # It was made in place.
@@ -202,17 +208,18 @@ class SequenceStore:
         try:
             meta = json.loads((folder / "store.json").read_text())
             ids = pl.read_ipc(folder / "ids.arrow")
-            arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in (*_FLAT, *_RAGGED)}
+            around = [name for name in _AROUND if (folder / f"{name}.npy").exists()]
+            names = (*_FLAT, *_RAGGED, *around)
+            arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in names}
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{folder}: no complete sequence store ({error})") from error
-        events, silence = folder / "event_ids.arrow", folder / "silence.npy"
+        events = folder / "event_ids.arrow"
         return cls(
             fields=tuple(Field(**f) for f in meta["fields"]),
             value_names=tuple(meta["value_names"]),
             sequence_ids=ids["sequence"],
             entity_ids=ids["entity"],
             event_ids=pl.read_ipc(events)["id"] if events.exists() else None,
-            silence=np.load(silence, mmap_mode="r", allow_pickle=False) if silence.exists() else None,
             n_entities=meta["n_entities"],
             closed=meta["closed"],
             has_time=meta["has_time"],

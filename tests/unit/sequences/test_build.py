@@ -358,6 +358,25 @@ def test_the_silence_after_an_open_sequence_lasts_to_the_end_of_the_rows() -> No
     assert silences(ends="closed") is None and silences(time=None) is None
 
 
+def pauses(past: int = 0, **roles: Any) -> list[float] | None:
+    rows = [("a", "s1", 0), ("a", "s1", 1), ("b", "s2", 2), ("a", "s3", 9), ("b", "s4", 10), ("b", "s5", None)]
+    frame = pl.DataFrame(rows, schema=["user", "session", "day"], orient="row").with_columns(event=pl.lit("e"))
+    frame = frame.with_columns(time=pl.lit(START) + pl.duration(days="day"))
+    stated = {"entity": "user", "sequence": "session", "time": "time", "categorical": ["event"], **roles}
+    old = EventSource.from_frame(frame.head(past)) if past else None
+    store = build_store(EventSource.from_frame(frame.slice(past)), EventSchema.of(stated), history=old).store
+    return None if store.pause is None else (store.pause / 86_400).round(3).tolist()
+
+
+def test_the_pause_before_a_sequence_is_its_entity_s() -> None:
+    nan = pytest.approx(np.nan, nan_ok=True)
+    assert pauses() == [nan, 8, nan, nan, 8]  # What has no time comes first.
+    assert pauses(sequence=None, gap="5d") == [nan, 8, nan, 8]
+    assert pauses(past=3) == [8, nan, 8]
+    assert pauses(entity=None) == [nan] * 5
+    assert pauses(time=None) is None
+
+
 def test_a_clock_gone_wrong_silences_nobody_else() -> None:
     frame = shop(2_000)
     wrong = frame.with_columns(time=pl.when(pl.int_range(2_000) == 7).then(START.replace(year=2099)).otherwise("time"))

@@ -38,12 +38,12 @@ def test_equal_content_has_equal_keys() -> None:
 
 
 def test_the_silence_after_a_sequence_goes_with_its_last_event(tmp_path: Path) -> None:
-    made = replace(store(), silence=np.array([5, 6, 7, 8], np.float32))
-    assert made.take([3, 1]).silence == pytest.approx([8, 6])
+    made = replace(store(), silence=np.array([5, 6, 7, 8], np.float32), pause=np.array([1, 2, 3, 4], np.float32))
+    assert made.take([3, 1]).silence == pytest.approx([8, 6]) and made.take([3, 1]).pause == pytest.approx([4, 2])
     kept = made.keep_events(np.array([1, 0, 1, 1, 1, 1], bool))
     assert kept.lengths.tolist() == [1, 1, 0, 3] and kept.silence == pytest.approx([0, 6, 0, 8])
     opened = SequenceStore.open(made.save(tmp_path / "s"))
-    assert opened.silence == pytest.approx([5, 6, 7, 8])
+    assert opened.silence == pytest.approx([5, 6, 7, 8]) and opened.pause == pytest.approx([1, 2, 3, 4])
     assert SequenceStore.open(store().save(tmp_path / "none")).silence is None
 
 

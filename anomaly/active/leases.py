@@ -61,6 +61,7 @@ class Leases:
         self, item: str, annotator: str, policy: str = "", probability: float | None = None, *, spare: bool = False
     ) -> Lease | None:
         """Hold a case, or renew the hold on one's own; None where somebody else holds it."""
+        from sqlalchemy import or_
         from sqlalchemy.exc import IntegrityError
 
         from anomaly.active.labels_schema import leases
@@ -71,7 +72,9 @@ class Leases:
                 if holder is not None and holder.annotator != annotator:
                     return None
                 moment = now()
-                connection.execute(leases.delete().where(*self._own(), leases.c.item == item))
+                # Another server may have taken it meanwhile: only what is one's own or has run out makes room.
+                free = or_(leases.c.annotator == annotator, leases.c.expires_at <= moment)
+                connection.execute(leases.delete().where(*self._own(), leases.c.item == item, free))
                 taken = moment if holder is None else holder.taken_at
                 lease = Lease(item, annotator, policy, probability, spare, taken, moment + self._length)
                 connection.execute(leases.insert().values(session=self.log.session, **vars(lease)))

@@ -11,7 +11,7 @@ import numpy as np
 from anomaly.sequences.store import Field, SequenceStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 SIZES = (12, 36, 70, 200, 300)
 """Codes of the five fields; 618 together."""
@@ -22,12 +22,18 @@ SIGMA = 0.9
 
 
 def speed_store(
-    n: int = N_SEQUENCES, *, n_entities: int = 0, timed: bool = False, random_state: int = 0
+    n: int = N_SEQUENCES,
+    *,
+    sizes: Sequence[int] = SIZES,
+    n_entities: int = 0,
+    timed: bool = False,
+    random_state: int = 0,
 ) -> SequenceStore:
     """Return sequences with log-normal lengths of mean 33.
 
     Parameters
     ----------
+    sizes : codes of each field
     n_entities : entities that own the sequences; 0 means no profiles
     timed : whether events carry the time since the one before
     """
@@ -35,11 +41,11 @@ def speed_store(
     lengths = np.clip(rng.lognormal(np.log(MEAN_LENGTH) - SIGMA**2 / 2, SIGMA, n), 1, LONGEST).astype(np.int64)
     events = int(lengths.sum())
     # Zipf-like codes: a field's frequent values are much more frequent than the others, as in logs.
-    codes = [(rng.random(events) ** 3 * (size - 3)).astype(np.int32) + 3 for size in SIZES]
+    codes = [(rng.random(events) ** 3 * (size - 3)).astype(np.int32) + 3 for size in sizes]
     return SequenceStore.from_codes(
         np.column_stack(codes),
         lengths,
-        fields=[Field(f"field{k}", "categorical", size) for k, size in enumerate(SIZES)],
+        fields=[Field(f"field{k}", "categorical", size) for k, size in enumerate(sizes)],
         delta=rng.lognormal(3.0, 2.0, events).astype(np.float32) if timed else None,
         entity=rng.integers(1, n_entities + 1, n).astype(np.int32) if n_entities else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def endless(data: Any) -> Any:
     rows = [
         {f"field{k}": torch.from_numpy(column) for k, column in enumerate(codes[a:b].T.copy())}
         | {"event_time": torch.arange(int(b - a))}
-        for a, b in zip(offsets[:-1], offsets[1:], strict=True)
+        for a, b in pairwise(offsets)
     ]
     made = PtlsDataModule(
         train_data=GptDataset(MemoryMapDataset(data=rows), min_len=1, max_len=int(data["longest"])),

@@ -1,7 +1,8 @@
 """How long it takes to turn a Parquet file of events into a store, against Polars reading and sorting the same file.
 
-    python benchmarks/prepare_speed.py          1M and 10M events
-    python benchmarks/prepare_speed.py --full   and 50M, without Polars
+    python benchmarks/prepare_speed.py           1M and 10M events
+    python benchmarks/prepare_speed.py --full    and 50M, without Polars
+    python benchmarks/prepare_speed.py --quick   1M events once
 
 Every measurement runs in a process of its own, whose peak memory is recorded; the two take turns, and medians are
 compared.
@@ -11,23 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from measure import result_path, stamp, write_json
 
-RESULTS = Path(__file__).parent / "results"
 MILLION = 1_000_000
 CHUNK = 5 * MILLION
 EVENTS = ["view", "search", "cart", "order", "pay", "return", "review", "login"]
@@ -146,38 +143,27 @@ def main() -> None:
     """Measure and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="also 50M events")
+    parser.add_argument("--quick", action="store_true", help="1M events, once")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--millions", type=int, nargs="*", default=[1, 10])
     parser.add_argument("--job", choices=JOBS)
     parser.add_argument("--path", type=Path)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--result", type=Path, default=result_path("prepare_speed"))
     args = parser.parse_args()
     if args.job:
         child(args.job, args.path, args.out)
         return
+    if args.quick:
+        args.millions, args.repeats = [1], 1
     sizes = [m * MILLION for m in args.millions] + ([50 * MILLION] if args.full else [])
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         for n in sizes:
             figures.append(compare(n, 1 if n > 10 * MILLION else args.repeats, Path(folder)))
             sys.stdout.write(json.dumps(figures[-1]) + "\n")
-    write_result(figures)
-
-
-def write_result(figures: list[dict[str, Any]]) -> None:
-    """Write the figures with what they were measured on."""
-    cores, today = len(os.sched_getaffinity(0)), datetime.now(UTC)
-    result = {
-        "theme": "prepare_speed",
-        "hardware": f"{platform.machine()}, {cores} cores, load {os.getloadavg()[0]:.1f} at the end",
-        "date": today.date().isoformat(),
-        "versions": {name: version(name) for name in ("polars", "numpy")} | {"python": platform.python_version()},
-        "what": "Parquet to a store on disk, encoder fitted, against polars.read_parquet().sort(entity, time); seconds",
-        "figures": figures,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    name = f"prepare_speed_cpu{cores}_{today:%Y%m%d}.json"
-    (RESULTS / name).write_text(json.dumps(result, indent=1) + "\n")
+    what = "Parquet to a store on disk, encoder fitted, against polars.read_parquet().sort(entity, time); seconds"
+    write_json(args.result, stamp("prepare_speed", "polars", "numpy") | {"what": what, "figures": figures})
 
 
 if __name__ == "__main__":

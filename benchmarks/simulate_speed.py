@@ -7,18 +7,15 @@ Writes benchmarks/results/simulate_speed_cpu<cores>_<yyyymmdd>.json.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import resource
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
+from measure import result_path, stamp, write_json
 
 from anomaly.simulation.shop import Shop
 
@@ -51,24 +48,15 @@ def main() -> None:
     n_events = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     runs = [measure(n_events, seed) for seed in SEEDS]
     seconds = [run["simulate_s"] + run["save_s"] for run in runs]
-    cores = len(os.sched_getaffinity(0))
-    now = datetime.now(UTC)
-    result = {
-        "theme": "simulate_speed",
-        "hardware": {"cores": cores, "machine": platform.machine(), "load_before": round(os.getloadavg()[2], 2)},
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "polars": pl.__version__},
-        "date": now.date().isoformat(),
+    result = stamp("simulate_speed", "numpy", "polars") | {
         "n_events": n_events,
         "limit_s": LIMIT_S,
         "seconds": {"median": round(float(np.median(seconds)), 3), "worst": round(max(seconds), 3)},
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "runs": runs,
     }
-    text = json.dumps(result, indent=1)
-    path = Path(__file__).parent / "results" / f"simulate_speed_cpu{cores}_{now:%Y%m%d}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text + "\n")
-    print(text)
+    write_json(result_path("simulate_speed"), result)
+    sys.stdout.write(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class Board:
     against : the competitor that the others are compared with
     sets, competitors : D and C names; the best competitor first
     ap_DC, auroc_DC : means over seeds, NaN where there is none
-    ranks : over the competitors, by average precision
+    ranks : over the competitors, by average precision, on the sets that all have been run on
+    unfinished : sets on which somebody has not been run yet; they are in no rank
     lines : one per competitor
     per_set : one per set
     missing : one per cell without a figure, with its reason
@@ -51,6 +52,7 @@ class Board:
     lines: list[dict[str, Any]]
     per_set: list[dict[str, Any]]
     missing: list[dict[str, Any]]
+    unfinished: list[str]
 
     @property
     def best_D(self) -> Float:
@@ -111,11 +113,14 @@ def _board(table: pl.DataFrame, rows: pl.DataFrame, kind: str, labels: float | N
     names: list[str] = sorted(table["competitor"].unique().to_list())
     reference = against if against is not None and against in names else "default" if "default" in names else names[0]
     ap, auroc = (_matrix(table, sets, names, figure) for figure in ("ap", "auroc"))
-    ranks = rank(ap)
-    order = np.argsort(np.nan_to_num(ranks.mean, nan=np.inf), kind="stable")
+    counts = table.group_by("set").agg(pl.col("competitor").n_unique())
+    ran = dict(counts.iter_rows())
+    unfinished = [name for name in sets if ran[name] < len(names)]
+    complete = np.array([name not in unfinished for name in sets], bool)
+    order = np.argsort(np.nan_to_num(rank(ap[complete]).mean, nan=np.inf), kind="stable")
     names = [names[k] for k in order]
     ap, auroc = ap[:, order], auroc[:, order]
-    ranks = rank(ap)
+    ranks = rank(ap[complete])
     what = "data sets" if kind == "table" else "sets of sequences"
     title = f"{len(sets)} {what}, " + ("no label" if labels is None else f"{labels:.0%} of the anomalies labelled")
     return Board(
@@ -129,6 +134,7 @@ def _board(table: pl.DataFrame, rows: pl.DataFrame, kind: str, labels: float | N
         lines=_lines(table, names, ap, auroc, ranks, names.index(reference)),
         per_set=[_set_line(table.filter(pl.col("set") == name), name, reference) for name in sets],
         missing=_missing(rows),
+        unfinished=unfinished,
     )
 
 

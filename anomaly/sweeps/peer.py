@@ -1,8 +1,9 @@
 """A competitor that is a program in an environment of its own.
 
 It finds a folder: ``task.json`` (kind, seed, fields), and of a table ``fit.npy``, ``score.npy`` and perhaps
-``labels.npy``; of sequences ``fit.parquet`` and ``score.parquet``, one row per event: ``item`` (from 0), a column of codes for each
-field, a column for each number, ``gap`` (seconds). It leaves ``scores.npy``, and perhaps ``seconds.json``.
+``labels.npy``; of sequences ``fit.parquet`` and ``score.parquet``, one row per event: ``item`` (from 0), a column of
+codes for each field, a column for each number, ``gap`` (seconds). It leaves ``scores.npy``, and perhaps
+``seconds.json``.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ def critical_difference(board: Board) -> Figure:
     axes.hlines(places, 0.8, ranks.mean, color=RULE, linewidth=1)
     axes.scatter(ranks.mean[~mine], places[~mine], s=26, color=MUTED, zorder=3)
     axes.scatter(ranks.mean[mine], places[mine], s=40, color=ACCENT, zorder=3)
-    right = float(np.nanmax(ranks.mean)) if n else 1.0
+    right = float(np.nanmax(ranks.mean)) if np.isfinite(ranks.mean).any() else 1.0
     if ranks.apart is not None:
         for k, (first, last) in enumerate(groups(ranks.mean, ranks.apart)):
             x = right + 0.35 + 0.3 * k
@@ -81,9 +81,10 @@ def cost(board: Board) -> Figure | None:
     ys = np.array([line["ap"] for line in lines])
     colors = [ACCENT if line["competitor"] == board.against else MUTED for line in lines]
     axes.scatter(xs, ys, s=24, c=colors, zorder=3)
-    for x, y, line in zip(xs, ys, lines, strict=True):
-        name = clean(line["competitor"].rpartition(".")[2], 14)
-        axes.annotate(name, (x, y), (4, 3), textcoords="offset points", fontsize=8.5, color=INK)
+    for place, k in enumerate(np.lexsort((ys, xs))):
+        # Neighbours take turns, above and below, so that their names lie less often on each other.
+        name, above = clean(lines[k]["competitor"].rpartition(".")[2], 14), 4 if place % 2 else -10
+        axes.annotate(name, (xs[k], ys[k]), (3, above), textcoords="offset points", fontsize=8.5, color=INK)
     axes.set(xlabel="median time to fit and score a set", ylabel="mean average precision", xscale="log", xmargin=0.12)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} s"))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -1,4 +1,4 @@
-"""pytorch-lifestream: CoLES embeddings of sequences, learnt on the fit sequences alone, and an isolation forest on them."""
+"""pytorch-lifestream: CoLES embeddings, learnt on the fit sequences alone, and an isolation forest on them."""
 
 from __future__ import annotations
 

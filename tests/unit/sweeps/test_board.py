@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from anomaly.errors import ConfigError
+from anomaly.sweeps.board import boards
+from anomaly.sweeps.page import render, write_leaderboard
+from anomaly.sweeps.store import COLUMNS
+
+EVIL = '<script>alert("x")</script>'
+
+
+def row(competitor: str, name: str = "a", ap: float | None = 0.5, seed: int | None = 0, **more: Any) -> dict[str, Any]:
+    group = competitor.partition(".")[0] if "." in competitor else "own"
+    told = {"key": f"{competitor}{name}{seed}", "set": name, "kind": "table", "competitor": competitor, "group": group}
+    told |= {"seed": seed, "status": "ok" if ap is not None else "failed", "code": "c1", "finished": "2026-01-01"}
+    told |= {"reason": None if ap is not None else f"ValueError: {EVIL} | pipe", "fingerprint": "f" * 16}
+    if ap is not None:
+        told |= {"ap": ap, "ap_low": ap - 0.1, "ap_high": ap + 0.1, "auroc": 0.8, "precision": 1.0, "recall": 0.1}
+        told |= {"n": 100, "n_anomalous": 5, "prevalence": 0.05, "fit_seconds": 1.0, "score_seconds": 0.1}
+        told |= {"peak_mb": 10.0, "members": json.dumps({"m": [0.9, 0.7]})}
+    return {
+        **told,
+        "floors": json.dumps({"cap": ".6/.3"}),
+        "versions": json.dumps({"pyod": "3.6"}),
+        "seconds": 1,
+        **more,
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=COLUMNS)
+
+
+FULL = [
+    row(who, name, ap + 0.01 * k)
+    for k, name in enumerate(["a", "b", EVIL, "d", "e", "f"])
+    for who, ap in [("default", 0.6), ("pyod.lof", 0.5), ("pyod.knn", 0.62), ("floor.z", 0.3)]
+]
+
+
+def test_wins_losses_and_floors_are_on_every_line() -> None:
+    (board,) = boards(table(FULL))
+    assert board.competitors == ["pyod.knn", "default", "pyod.lof", "floor.z"]
+    lines = {line["competitor"]: line for line in board.lines}
+    assert (lines["pyod.knn"]["default_wins"], lines["pyod.knn"]["default_losses"]) == (0, 6)
+    assert (lines["pyod.lof"]["default_wins"], lines["pyod.lof"]["default_losses"]) == (6, 0)
+    assert lines["pyod.lof"]["wilcoxon"] == pytest.approx(0.03125) and lines["default"]["wilcoxon"] is None
+    assert lines["default"]["rank"] == 2 and lines["default"]["ap"] == pytest.approx(0.625)
+    first = next(line for line in board.per_set if line["set"] == "a")
+    assert first["best_floor"]["competitor"] == "floor.z" and first["floors_told"] == {"cap": ".6/.3"}
+    assert first["losses"] == ["best of PyOD pyod.knn: AP -0.020"] and first["best_member"] == ("m", 0.7)
+
+
+def test_seeds_are_averaged_and_a_failed_cell_has_its_reason() -> None:
+    rows = [row("default", ap=0.4, seed=0), row("default", ap=0.6, seed=1), row("pyod.lof", ap=None), row("floor.z")]
+    (board,) = boards(table(rows))
+    assert board.ap_DC[0, board.competitors.index("default")] == pytest.approx(0.5)
+    assert [(m["competitor"], m["set"]) for m in board.missing] == [("pyod.lof", "a")]
+    assert board.lines[-1]["competitor"] == "pyod.lof" and board.lines[-1]["sets"] == 0
+
+
+def test_the_newest_code_counts_and_unfinished_sets_do_not() -> None:
+    old = row("default", ap=0.1, finished="2025-01-01", code="c0", seed=5)
+    (board,) = boards(table([*FULL, old, row("default", "late", 0.9)]))
+    assert board.ap_DC[board.sets.index("a"), board.competitors.index("default")] == pytest.approx(0.6)
+    assert board.unfinished == ["late"]
+    assert board.lines[1]["rank"] == 2
+
+
+def test_kinds_and_budgets_are_boards_of_their_own() -> None:
+    rows = [row("default"), row("default", labels=0.05), row("default", kind="sequences")]
+    titles = [board.title for board in boards(table(rows))]
+    assert titles == [
+        "1 sets of sequences, no label",
+        "1 data sets, no label",
+        "1 data sets, 5% of the anomalies labelled",
+    ]
+    with pytest.raises(ConfigError, match="nobody"):
+        boards(table(rows), "nobody")
+
+
+@pytest.mark.parametrize("rows", [FULL, [row("default", ap=None)], [row("pyod.lof"), row("default", ap=None)]])
+def test_the_page_draws_whatever_is_there_and_escapes_it(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+    frame = table([*rows, row("pyod.bad", ap=None)])
+    paths = write_leaderboard(frame, tmp_path, title=f"T {EVIL}")
+    text = {path.suffix: path.read_text() for path in paths}
+    page = text[".html"]
+    assert "<script" not in page and "alert(&#34;x&#34;)" in page
+    assert "style=" not in page.replace("font-style=", "")
+    assert not re.search(r"(src|href)=\"(?!#)", page) and "default-src &#39;none&#39;" in page
+    assert "ValueError" in page and "ValueError" in text[".md"]
+    tables = [line for line in text[".md"].splitlines() if line.startswith("| pyod.bad | a |")]
+    assert len(tables) == 1 and tables[0].count("|") == 6
+    assert render(boards(frame), frame, "t", "board.html") == render(boards(frame), frame, "t", "board.html")
+    assert pl.read_csv(tmp_path / "leaderboard.csv").height == frame.n_unique(["set", "competitor"])

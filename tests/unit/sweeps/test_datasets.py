@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from anomaly.errors import ConfigError, DataError
+from anomaly.sweeps.competitors import AsItComes
+from anomaly.sweeps.datasets import SequenceSet, TableSet, find_sets
+from anomaly.sweeps.floors import LargestZ, NGramFloor, ShortLength
+from anomaly.sweeps.shops import simulated
+from anomaly.sweeps.splits import halves, label_budget
+from anomaly.sweeps.task import SequenceTask, TableTask
+
+Make = Callable[..., TableSet]
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> SequenceSet:
+    (path,) = simulated("shop", tmp_path_factory.mktemp("shops"))
+    (found,) = find_sets([str(path)], None)
+    assert isinstance(found, SequenceSet)
+    return found
+
+
+def test_names_stand_for_one_set_or_all_of_a_folder(tmp_path: Path, table: Make) -> None:
+    table("b")
+    table("a", rows=500)
+    assert [s.name for s in find_sets([tmp_path.name], tmp_path.parent)] == ["b", "a"], "the smaller first"
+    assert [s.name for s in find_sets([f"{tmp_path.name}/a", str(tmp_path / "a.npz")], tmp_path.parent)] == ["a"]
+    with pytest.raises(ConfigError, match=r"data=nothing: nothing at .*dataset\.yaml"):
+        find_sets(["nothing"], tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="neither labelled folders nor tables"):
+        find_sets(["empty"], tmp_path)
+
+
+def test_a_cap_is_a_seeded_draw(table: Make) -> None:
+    capped = table(cap=50)
+    first, again, other = capped.task(0), capped.task(0), capped.task(1)
+    assert first.ids.to_list() == again.ids.to_list() != other.ids.to_list()
+    assert len(first.ids) == 50 and first.scores_what_it_fits and first.repeats() is None
+    assert capped.truth(first.ids).tolist() == [int(i < 12) for i in first.ids]
+    assert capped.draws(None) and not table().draws(None)
+
+
+def test_under_a_budget_duplicates_are_gone_and_halves_do_not_meet(tmp_path: Path) -> None:
+    X = np.repeat(np.random.default_rng(0).normal(size=(60, 3)), 3, axis=0)
+    np.savez(tmp_path / "d.npz", X=X, y=np.repeat(np.arange(60) < 10, 3).astype(int))
+    task = TableSet(tmp_path / "d.npz").task(0, 0.2)
+    assert isinstance(task, TableTask) and task.labels is not None
+    assert len(task.fit) + len(task.score) == 60 and task.repeats() == 0
+    assert sorted(set(task.labels)) == [-1, 1] and (task.labels == 1).sum() == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=80), st.floats(0.01, 1), st.integers(0, 5))
+def test_halves_share_all_rows_and_budgets_name_anomalies_only(truth: list[int], share: float, seed: int) -> None:
+    labels = np.array(truth)
+    first, second = halves(labels, seed)
+    assert sorted([*first, *second]) == list(range(len(labels)))
+    assert abs(int(labels[first].sum()) - int(labels[second].sum())) <= 1
+    known = label_budget(labels, share, seed)
+    assert (labels[known == 1] == 1).all() and set(known) <= {-1, 1}
+    assert (known == 1).sum() == (max(1, round(share * labels.sum())) if labels.sum() else 0)
+
+
+def test_text_labels_of_csv_and_bad_tables(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1.0, 2, 3], "label": ["nominal", "anomaly", "nominal"]}).write_csv(tmp_path / "t.csv")
+    found = TableSet(tmp_path / "t.csv")
+    assert found.truth(found.task(0).ids).tolist() == [0, 1, 0] and found.task(0).features()[0].names == ("a",)
+    pl.DataFrame({"a": ["x"], "label": [1]}).write_csv(tmp_path / "u.csv")
+    with pytest.raises(DataError, match="column a is not numeric"):
+        TableSet(tmp_path / "u.csv").task(0)
+    pl.DataFrame({"a": [1]}).write_csv(tmp_path / "v.csv")
+    with pytest.raises(DataError, match="no column label"):
+        TableSet(tmp_path / "v.csv").task(0)
+
+
+def test_a_simulated_shop_is_cut_by_time_and_floors_read_it(shop: SequenceSet) -> None:
+    task = shop.task(0)
+    assert isinstance(task, SequenceTask) and not task.scores_what_it_fits
+    fit, score = task.folder.rows(task.events, task.folder.fit), task.folder.rows(task.events, task.folder.score)
+    begun = lambda rows: rows.group_by("session").agg(pl.col("time").min())["time"]  # noqa: E731
+    assert begun(fit).max() < begun(score).min()
+    assert task.repeats() is not None and len(task.ids) == len(task.features()[1])
+    truth = shop.truth(task.ids)
+    for floor in (ShortLength(), NGramFloor(statistic="unigram"), NGramFloor(statistic="own"), LargestZ()):
+        outcome = floor.compete(task)
+        assert outcome.scores.shape == truth.shape and np.isfinite(outcome.scores).all() and not floor.uses_seed()
+    with pytest.raises(ConfigError, match="label budgets are for tables"):
+        shop.task(0, 0.1)
+
+
+def test_events_are_rows_where_they_are_the_items(shop: SequenceSet) -> None:
+    from dataclasses import replace
+
+    events = {**shop.folder.events, "id": "event_id"}
+    folder = replace(shop.folder, level="event", events=events, fit="all", score="all")
+    task = SequenceTask(folder, seed=0)
+    rows = task.features()[1]
+    assert len(rows) == len(task.ids) == task.prepared[1].n_events
+    assert np.isfinite(rows.values).all() and "amount.own_z" in rows.names
+    assert NGramFloor(statistic="bigram").compete(task).scores.shape == (len(rows),)
+
+
+def test_pyod_as_it_comes_is_what_pyod_gives(table: Make) -> None:
+    from pyod.models.knn import KNN
+    from sklearn.preprocessing import StandardScaler
+
+    task = table().task(0)
+    rows = StandardScaler().fit_transform(task.features()[0].values.astype(float))
+    competitor = AsItComes(detector={"_target_": "pyod.models.knn.KNN", "n_neighbors": 7})
+    assert np.allclose(competitor.compete(task).scores, KNN(n_neighbors=7).fit(rows).decision_scores_)
+    assert not competitor.uses_seed()
+    assert AsItComes(detector={"_target_": "pyod.models.iforest.IForest"}).uses_seed()
+    with pytest.raises(ConfigError, match=r"expected a class of pyod\.models"):
+        AsItComes(detector={"_target_": "sklearn.svm.SVC"}).uses_seed()

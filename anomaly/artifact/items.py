@@ -57,7 +57,7 @@ def items_of(store: SequenceStore, scores: pl.DataFrame, ensemble: Any, unit: st
 
 def _sequence_looks(store: SequenceStore, ensemble: Any) -> tuple[dict[str, FeatureMatrix], Links]:
     bank = ensemble.bank_
-    lead = next(iter(bank.event_members_.values()))
+    lead = bank.leader
     views = {}
     if hasattr(bank, "aggregates_"):
         views["aggregates"] = bank.aggregates_.transform(store)

@@ -66,7 +66,7 @@ class CoreDetector(Detector):
         if not set(self.members) - set(self.on_core):
             raise ConfigError("on_core names every member; one at least must learn from all rows and tell the core")
         self.prepare_ = TablePreparer(scaling="standard").fit(X)
-        rows = self._prepared(X)
+        rows = self.prepared(X)
         fitted = {name: clone(m).fit(rows) for name, m in self.members.items() if name not in self.on_core}
         if self.on_core:
             kept = self._core(rows, fitted)
@@ -83,7 +83,11 @@ class CoreDetector(Detector):
     def statistics(self, X: FeatureMatrix) -> Statistics:
         """Return the score of every member."""
         self._check_fitted()
-        return Statistics(self._raw(self._prepared(X)), tuple(self.members_))
+        return Statistics(self._raw(self.prepared(X)), tuple(self.members_))
+
+    def prepared(self, X: FeatureMatrix) -> FeatureMatrix:
+        """Return the rows as the members read them: filled, in standard units."""
+        return FeatureMatrix(self.prepare_.transform(X), tuple(self.prepare_.names_), X.keys)
 
     def _core(self, rows: FeatureMatrix, fitted: dict[str, Detector]) -> FeatureMatrix:
         """Return the rows that look least odd."""
@@ -105,6 +109,3 @@ class CoreDetector(Detector):
 
     def _raw(self, rows: FeatureMatrix) -> Float:
         return np.stack([member.decision_function(rows) for member in self.members_.values()], axis=1)
-
-    def _prepared(self, X: FeatureMatrix) -> FeatureMatrix:
-        return FeatureMatrix(self.prepare_.transform(X), tuple(self.prepare_.names_), X.keys)

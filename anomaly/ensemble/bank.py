@@ -126,17 +126,18 @@ class MemberBank(BaseEstimator):  # type: ignore[misc]
     @property
     def field_names(self) -> tuple[str, ...]:
         """Names of the columns of `fields_TF`."""
-        return self._leader.field_names
+        return self.leader.field_names
 
     @property
-    def _leader(self) -> EventDetector:
+    def leader(self) -> EventDetector:
+        """The detector whose evidence per event and field is told, and whose embedding joins the features."""
         return self.lead_ or next(iter(self.event_members_.values()))
 
     def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[..., None]) -> None:
         progress("computing features")
         reference = X.take(_reference(X, np.random.default_rng(self.random_state)))
         self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(reference)
-        features = self._features(reference, self._leader.analyse(reference))
+        features = self._features(reference, self.leader.analyse(reference))
         for name, member in tables.items():
             progress(f"fitting {name}")
             self.table_members_[name] = clone(member).fit(features)

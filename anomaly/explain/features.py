@@ -2,7 +2,8 @@
 
 Of an isolation forest, how much faster than by halving the splits on a feature isolate the row; of frozen tails, each
 column's own term; of neighbours, each feature's part of the squared distances to them; of robust ranges, the distances
-themselves. Of anything else, how far each feature lies from its usual range: the last is a guess and says so.
+themselves. Of another scikit-learn detector, how far each scaled column lies from the middle; of anything else nothing is
+known, and all features share it.
 
 Shapes: n rows, K features, j prepared columns.
 """
@@ -16,6 +17,7 @@ import numpy as np
 
 from anomaly.base import Detector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.core import CoreDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.detectors.tails import FrozenTails
 
@@ -31,9 +33,7 @@ _BLOCK = 256
 @singledispatch
 def feature_parts(member: Detector, X: FeatureMatrix) -> dict[str, tuple[Any, bool]]:
     """Return, by statistic, (n, K) non-negative weights and whether they add up to it exactly."""
-    values = np.nan_to_num(X.values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    spread = np.maximum(values.std(axis=0), 1e-9)
-    return {"": (np.abs(values - np.median(values, axis=0)) / spread, False)}
+    return {"": (np.ones(X.values.shape), False)}
 
 
 @feature_parts.register(RobustZDetector)
@@ -56,6 +56,15 @@ def _(member: PyODDetector, X: FeatureMatrix) -> dict[str, tuple[Any, bool]]:
     rows = member.prepare_.transform(X)
     weight, exact = _prepared_parts(member.estimator_, rows)
     return {"": (_back(member, weight, X.names), exact)}
+
+
+@feature_parts.register
+def _(member: CoreDetector, X: FeatureMatrix) -> dict[str, tuple[Any, bool]]:
+    rows, parts = member.prepared(X), {}
+    for name, inner in member.members_.items():
+        for statistic, (weight, exact) in feature_parts(inner, rows).items():
+            parts[f"{name}.{statistic}".rstrip(".")] = _back(member, weight, X.names), exact
+    return parts
 
 
 def _prepared_parts(estimator: Any, rows: NDArray[np.float32]) -> tuple[Floats, bool]:
@@ -115,7 +124,7 @@ def _reference(estimator: Any) -> NDArray[np.float32] | None:
     return None
 
 
-def _back(member: PyODDetector, weight: Floats, names: tuple[str, ...]) -> Floats:
+def _back(member: PyODDetector | CoreDetector, weight: Floats, names: tuple[str, ...]) -> Floats:
     """Return the weights of prepared columns as those of the features they came from."""
     out = np.zeros((len(weight), len(names)))
     place = {name: k for k, name in enumerate(names)}

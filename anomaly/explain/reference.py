@@ -78,7 +78,7 @@ class Reference:
 
     def vectors(self, X: SequenceStore) -> Floats:
         """Return (n, D) the embedding of the leading member; its features where it has none."""
-        embedding = next(iter(self.ensemble.bank_.event_members_.values())).analyse(X).embedding_ND
+        embedding = self.ensemble.bank_.leader.analyse(X).embedding_ND
         if embedding is not None:
             return embedding.astype(np.float64)
         return np.nan_to_num(self.features(X).values.astype(np.float64))

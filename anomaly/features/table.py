@@ -33,6 +33,11 @@ class TableFeatures(BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     max_flags : a categorical column of at most so many values gets a column of 0 and 1 for each
+
+    Attributes
+    ----------
+    chosen_, code_names_ : per field, the codes that have a flag and the flags' names, as of `SequenceAggregates`
+    rarity_ : per field, by code; empty for numbers
     """
 
     def __init__(self, *, max_flags: int = 8) -> None:
@@ -44,17 +49,19 @@ class TableFeatures(BaseEstimator):  # type: ignore[misc]
             raise DataError("no row to learn from; give at least one")
         _check_rows(X)
         self.fields_ = list(X.field_names)
-        self.places_ = [k for k, field in enumerate(X.fields) if field.kind == "categorical"]
-        self.rarity_, self.flags_ = [], []
+        self.rarity_, self.chosen_, self.code_names_ = [], [], []
         self.names_ = list(X.value_names)
-        for k in self.places_:
-            counts = np.bincount(X.codes[:, k].astype(np.int64), minlength=X.fields[k].size)
+        for k, field in enumerate(X.fields):
+            counts = np.bincount(X.codes[:, k].astype(np.int64), minlength=field.size)
+            seen = np.flatnonzero(counts) if field.kind == "categorical" else np.zeros(0, np.int64)
+            self.chosen_.append(seen if 2 < len(seen) <= self.max_flags else seen[:0])
+            self.code_names_.append([f"{field.name}=code {c - FIRST_VALUE}" for c in self.chosen_[-1]])
             # What was never seen counts as half a row.
-            self.rarity_.append(np.log(counts.sum() + 1.0) - np.log(np.maximum(counts, 0.5)))
-            seen = np.flatnonzero(counts)
-            self.flags_.append(seen if 2 < len(seen) <= self.max_flags else np.zeros(0, np.int64))
-            name = X.fields[k].name
-            self.names_ += [f"{name}.rarity", *(f"{name}=code {c - FIRST_VALUE}" for c in self.flags_[-1])]
+            rarity = np.log(counts.sum() + 1.0) - np.log(np.maximum(counts, 0.5))
+            self.rarity_.append(rarity if field.kind == "categorical" else rarity[:0])
+            self.names_ += [f"{field.name}.rarity", *self.code_names_[-1]] if field.kind == "categorical" else []
+        # No step leads from row to row.
+        self.transitions_, self.transition_names_ = None, []
         return self
 
     def transform(self, X: SequenceStore) -> FeatureMatrix:
@@ -65,9 +72,9 @@ class TableFeatures(BaseEstimator):  # type: ignore[misc]
         if list(X.field_names) != self.fields_:
             raise DataError(f"columns are {', '.join(X.field_names)}, but {', '.join(self.fields_)} were fitted")
         columns: list[NDArray[Any]] = [np.asarray(X.values, np.float32)]
-        for k, rarity, flags in zip(self.places_, self.rarity_, self.flags_, strict=True):
-            codes = np.minimum(X.codes[:, k].astype(np.int64), len(rarity) - 1)
-            columns += [rarity[codes][:, None], codes[:, None] == flags]
+        for k in (k for k, rarity in enumerate(self.rarity_) if len(rarity)):
+            codes = np.minimum(X.codes[:, k].astype(np.int64), len(self.rarity_[k]) - 1)
+            columns += [self.rarity_[k][codes][:, None], codes[:, None] == self.chosen_[k]]
         values = np.concatenate(columns, axis=1).astype(np.float32)
         return FeatureMatrix(values, tuple(self.names_), X.keys())
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
+    from anomaly.artifact.warm import OlderRun
     from anomaly.events.checks import BadRows
     from anomaly.events.encoder import EventEncoder
     from anomaly.events.readers import EventSource
@@ -35,6 +36,7 @@ class Recipe:
     encoder, ensemble, policy : not yet fitted
     unit : "sequence" or "event", the item that is ranked
     bad_rows, max_bad : see `build_store`; a `max_bad` below 1 is a share of the rows
+    older : a run whose weights are gone on from
     """
 
     schema: EventSchema
@@ -47,6 +49,7 @@ class Recipe:
     bad_rows: BadRows = "fail"
     max_bad: float = float("inf")
     keep_events: bool = True
+    older: OlderRun | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -66,7 +69,7 @@ def train_run(
     fresh = not (run.path / "encoder").is_dir()
     try:
         store, encoder = _prepare(run, source, recipe, history, progress)
-        _fit(run, store, recipe, progress)
+        _fit(run, store, encoder, recipe, progress)
     except (DataError, ConfigError):
         if fresh:
             run.clear()
@@ -78,12 +81,18 @@ def train_run(
     return _score(run, store, recipe)
 
 
-def _fit(run: Run, store: SequenceStore, recipe: Recipe, progress: Callable[..., None] | None) -> None:
+def _fit(
+    run: Run, store: SequenceStore, encoder: EventEncoder, recipe: Recipe, progress: Callable[..., None] | None
+) -> None:
     begun = time.perf_counter()
+    if recipe.older is not None:
+        recipe.older.prepare(recipe.ensemble, store, encoder, recipe.seed)
     ensemble = recipe.ensemble.fit(store, workspace=run.path / "checkpoints", progress=progress)
     recipe.policy.fit(ensemble.reference_scores_, ensemble.reference_p_values_)
     recipe.seconds["fit"] = time.perf_counter() - begun
     run.log("fitted", seconds=round(recipe.seconds["fit"], 1), weights=ensemble.weights_)
+    if recipe.older is not None:
+        recipe.older.forget(ensemble)
 
 
 def _score(run: Run, store: SequenceStore, recipe: Recipe) -> ScoreTables:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from anomaly.artifact.finetuning import LabelSource
 from anomaly.artifact.run import Run
 from anomaly.artifact.scoring import source_of
 from anomaly.artifact.training import Recipe, finish_run, train_run
+from anomaly.artifact.warm import OlderRun
 from anomaly.atomic import write_json
 from anomaly.commands.compose import TABLE, Settings, choices, compose
 from anomaly.commands.console import Console
@@ -88,13 +90,18 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         truth = _labels(values["labels"] if labels is None else labels)
         if truth is None and what.encoder.table:
             truth = table_labels(source, TableRoles.of(values["table"]))
-        recipe = _recipe(what, source, values, console)
+        older = None
+        if values["init_from"] is not None:
+            older = OlderRun(Run.load(values["init_from"], allow=settings.allow), float(values["replay"]))
+        recipe = _recipe(what, source, older, values, console)
         run = Run.create(values["run"], settings.text, overwrite=values["overwrite"], allow=settings.allow)
         train_run(run, source, recipe, history=history, progress=console.progress)
         metrics = None
         if truth is not None:
             metrics = figures_of(run.scores, truth, recipe.unit, values["labels_id"], values["labels_split"])
             write_json(run.path / "metrics.json", metrics)
+        if recipe.older is not None:
+            _compare(console, run, recipe.older, truth, values)
         console.progress("writing the report")
         report_run(run, metrics)
         finish_run(run, recipe)
@@ -102,11 +109,25 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
     return run
 
 
+def _compare(console: Console, run: Run, older: OlderRun, truth: pl.DataFrame | None, values: dict[str, Any]) -> None:
+    """Tell, and keep, how both runs fare in both periods."""
+    console.progress("comparing with the older run")
+    labels = None if truth is None else LabelSource(truth, values["labels_id"], split=values["labels_split"])
+    periods = older.compare(run.ensemble, run.sequences, run.encoder, labels)
+    run.write_facts(run.facts | {"warm_start": {"from": str(older.run.path), "periods": periods}})
+    run.log("compared", periods=periods)
+    shown = {"old": "nats, old run", "new": "nats, new run", "old_precision": "AP, old", "new_precision": "AP, new"}
+    rows = [{"period": p["period"], **{text: p[k] for k, text in shown.items() if p[k] is not None}} for p in periods]
+    console.table("held-out events of both periods", rows)
+
+
 def _labels(labels: Any) -> pl.DataFrame | None:
     return None if labels is None else read_table(labels, "labels")
 
 
-def _recipe(what: Plan, source: EventSource, values: dict[str, Any], console: Console) -> Recipe:
+def _recipe(
+    what: Plan, source: EventSource, older: OlderRun | None, values: dict[str, Any], console: Console
+) -> Recipe:
     from anomaly.events.infer import infer_schema
 
     console.progress("reading the columns")
@@ -114,14 +135,16 @@ def _recipe(what: Plan, source: EventSource, values: dict[str, Any], console: Co
         schema = table_schema(source, TableRoles.of(values["table"]))
         stated = [o.replace("events.", "table.", 1) for o in schema.overrides() if o.startswith(_STATED)]
     else:
-        schema = infer_schema(source, what.schema)
+        schema = what.schema if older is None else older.run.encoder.schema_
+        schema = infer_schema(source, schema)
         stated = schema.overrides()
     console.say("columns, as the overrides that would state them:")
     console.say("  " + " ".join(stated))
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,
-        encoder=what.encoder,
+        encoder=what.encoder if older is None else older.encoder(values["unit"]),
+        older=older,
         ensemble=what.ensemble,
         policy=what.policy,
         unit=values["unit"],

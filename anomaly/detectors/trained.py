@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from anomaly.models.base import SequenceModel
     from anomaly.models.training import Progress
+    from anomaly.models.warm import WarmStart
     from anomaly.nn.encoders import Cell
     from anomaly.sequences.augment import Augmentation
     from anomaly.sequences.batch import Pieces, SequenceBatch
@@ -55,6 +56,7 @@ class TrainedDetector(Detector):
         half of each as context
     augment : what is done to training batches, see `anomaly.sequences.augment`
     adversarial : size of the shifts of embedded events that are trained against, as a share of their norm
+    start : an older model to go on from, instead of from nothing
     random_state : seed
     """
 
@@ -83,6 +85,7 @@ class TrainedDetector(Detector):
         longest: int = 128,
         augment: Augmentation | None = None,
         adversarial: float = 0.0,
+        start: WarmStart | None = None,
         precision: str = "auto",
         accelerator: str = "auto",
         devices: int = 1,
@@ -108,6 +111,7 @@ class TrainedDetector(Detector):
         self.longest = longest
         self.augment = augment
         self.adversarial = adversarial
+        self.start = start
         self.precision = precision
         self.accelerator = accelerator
         self.devices = devices
@@ -163,9 +167,12 @@ class TrainedDetector(Detector):
         self, X: SequenceStore, held_out: SequenceStore, folder: Path, progress: Progress
     ) -> tuple[Any, TrainingOutcome]:
         kind = self._model_class()
+        X = X if self.start is None else self.start.rehearse(X)
         with torch.random.fork_rng():
             torch.manual_seed(self.random_state)
             model = kind.for_store(X, **{name: getattr(self, name) for name in kind.options})
+        if self.start is not None:
+            self.start.load_into(model)
         model.augment, model.adversarial = self.augment or None, self.adversarial
         data = SequenceDataModule(
             train=X, held_out=held_out, tokens=self._tokens(X), longest=self.longest, seed=self.random_state

@@ -17,6 +17,7 @@ from anomaly.commands.compose import Settings, compose
 from anomaly.errors import DataError
 from anomaly.metrics.calibration import uniformity
 from anomaly.metrics.ranking import auroc, average_precision
+from anomaly.sweeps.datasets import match
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -157,24 +158,6 @@ def _figures(
 def judge(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, float]:
     """Return AUROC and average precision, over all labelled items at their natural rate."""
     return {"auroc": round(auroc(truth, scores), 5), "average_precision": round(average_precision(truth, scores), 5)}
-
-
-def match(labels: pl.DataFrame, ids: pl.Series) -> NDArray[np.int64]:
-    """Return (n,) the label of each id, -1 where there is none.
-
-    Raises
-    ------
-    DataError
-        If an id is labelled twice or none is labelled.
-    """
-    if labels["item"].is_duplicated().any():
-        raise DataError(f"the labels have {labels['item'].is_duplicated().sum()} repeated ids")
-    items = ids.alias("item").to_frame().with_columns(pl.col("item").cast(labels.schema["item"]))
-    joined = items.join(labels, on="item", how="left", maintain_order="left")["label"]
-    if joined.is_null().all():
-        raise DataError(f"no scored id is among the labels; the first is {ids[0]!r}")
-    found: NDArray[np.int64] = joined.fill_null(-1).cast(pl.Int64).to_numpy()
-    return found
 
 
 def _ids(store: SequenceStore, scored: Scored) -> pl.Series:

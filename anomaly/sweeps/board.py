@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Float = NDArray[np.float64]
 
 FIGURES = ("auroc", "ap", "precision", "recall", "fit_seconds", "score_seconds", "peak_mb")
-FLOOR, PYOD = "floor", "pyod"
+FLOOR, PYOD, PEER = "floor", "pyod", "peer"
 _FIRST = ("set", "kind", "competitor", "group", "labels")
 
 
@@ -149,8 +149,11 @@ def _matrix(table: pl.DataFrame, sets: list[str], names: list[str], figure: str)
 def _lines(
     table: pl.DataFrame, names: list[str], ap: Float, auroc: Float, ranks: Ranks, against: int
 ) -> list[dict[str, Any]]:
-    # A mean over fewer and easier sets would be no mean to compare: means are over the sets that all have.
-    common = ~np.isnan(ap).any(1) if len(ap) else np.zeros(0, bool)
+    # A mean over fewer and easier sets would be no mean to compare: means are over the sets that all have. Floors and
+    # peers that read one kind of set only would leave hardly any.
+    of = dict(table.select("competitor", "group").unique().iter_rows())
+    asked = [k for k, name in enumerate(names) if of[name] not in (FLOOR, PEER)] or list(range(len(names)))
+    common = ~np.isnan(ap[:, asked]).any(1)
     tests = [None if k == against else signed_rank(ap[:, against], ap[:, k]) for k in range(len(names))]
     adjusted = holm(tests)
     lines = []

@@ -4,7 +4,7 @@
     python benchmarks/score_speed.py --repeats 3 --sequences 1000
 
 Both take the same token-budget batches of sequences with entities and times. The bare pass computes the surprisal of
-every field and keeps it; `NextEventDetector.analyse` also yields entropies, tails, the time's transform, the pass with
+every field and keeps it; `NeuralDetector.analyse` also yields entropies, tails, the time's transform, the pass with
 entities unknown, all statistics of sequences and events, and embeddings. The weights are random: time does not ask.
 """
 
@@ -20,7 +20,8 @@ import torch
 from measure import result_path, stamp, write_json
 from speed_data import SIZES, interleave, ratio, speed_store
 
-from anomaly.detectors.neural import SCORING_TOKENS, NextEventDetector
+from anomaly.detectors.neural import NeuralDetector
+from anomaly.detectors.trained import SCORING_TOKENS
 from anomaly.models.next_event import NextEventModel
 from anomaly.sequences.datamodule import scoring_batches
 
@@ -32,9 +33,9 @@ LAYERS = {"gru": 1, "transformer": 3}
 N_ENTITIES = 500
 
 
-def detector_for(cell: str, store: SequenceStore) -> NextEventDetector:
+def detector_for(cell: str, store: SequenceStore) -> NeuralDetector:
     """Return a detector with a model that has not been trained."""
-    detector = NextEventDetector(cell=cell, layers=LAYERS[cell])  # type: ignore[arg-type]
+    detector = NeuralDetector(cell=cell, layers=LAYERS[cell])  # type: ignore[arg-type]
     model = NextEventModel.for_store(store, cell=cell, layers=LAYERS[cell], width=detector.width).eval()
     detector.model_ = model
     detector.fields_ = (*model.predicted(store.field_names), *(("gap",) if model.gap_head is not None else ()))
@@ -42,10 +43,11 @@ def detector_for(cell: str, store: SequenceStore) -> NextEventDetector:
 
 
 @torch.inference_mode()
-def bare(detector: NextEventDetector, store: SequenceStore) -> int:
+def bare(detector: NeuralDetector, store: SequenceStore) -> int:
     """Run the forward pass alone and return how many events it saw."""
-    windows = (detector.longest, detector.longest // 2) if detector.cell == "transformer" else (None, 0)
-    kept = [detector.model_.surprisal(b).numpy() for b, _ in scoring_batches(store, SCORING_TOKENS, *windows)]
+    reading = detector.model_.reading(detector.longest)
+    batches = scoring_batches(store, SCORING_TOKENS, reading.longest, reading.overlap)
+    kept = [detector.model_.surprisal(batch).numpy() for batch, _ in batches]
     assert sum(map(len, kept)) >= store.n_events
     return store.n_events
 

@@ -123,3 +123,4 @@ class NeuralDetector(TrainedDetector, EventDetector):
 
 
 NextEventDetector = NeuralDetector
+"""The name that the configurations of older runs hold."""

@@ -109,7 +109,7 @@ class VariationalAutoencoderModel(AutoencoderModel):
 
     def posterior(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Return (N, Z) mean and log-variance."""
-        mean_NZ, spread_NZ = super().latent(batch).chunk(2, dim=1)
+        mean_NZ, spread_NZ = super().latent(batch).float().chunk(2, dim=1)
         return mean_NZ, spread_NZ.clamp(-8, 4)
 
     def losses(self, batch: SequenceBatch) -> Tensor:

@@ -71,6 +71,6 @@ class OneClassModel(NextEventModel):
             return
         batches = islice(self.trainer.datamodule.train_dataloader(), FIRST_BATCHES)  # type: ignore[attr-defined]
         embedding_NZ = torch.cat([self.embed(batch.to(self.device)) for batch in batches])
-        total, count = over_ranks(embedding_NZ.sum(dim=0)), over_ranks(torch.tensor(float(len(embedding_NZ))))
-        self.centre_Z.copy_(total / count)
+        count_N = embedding_NZ.new_ones(len(embedding_NZ))
+        self.centre_Z.copy_(over_ranks(embedding_NZ.sum(dim=0)) / over_ranks(count_N.sum()))
         self.centred.fill_(True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from anomaly.nn import encoders
 from anomaly.nn.attention import padded_attention, rotate
 from anomaly.nn.encoders import CELLS, Carry, Encoder, TransformerEncoder, build_encoder, pad
 
@@ -167,3 +169,32 @@ def test_looking_both_ways_no_event_sees_the_padding(lengths: list[int], seed: i
         changed = model(torch.cat([x[:-1], x[-1:].flip(1)]), start, cu)[1]
     if lengths[-1] > 1:
         assert (changed[cu[-2]] - after[cu[-2]]).abs().max() > 1e-5, "the first event sees the last"
+
+
+def _varlen(q: Tensor, k: Tensor, v: Tensor, cu: Tensor, cu_k: Tensor, most: int, *_: Any, window_size: Any) -> Tensor:
+    """Stand in for the CUDA kernel, one sequence at a time."""
+    assert cu.dtype == torch.int32 and most == int(cu.diff().max()) and q.is_contiguous() and v.is_contiguous()
+    parts = [slice(int(a), int(b)) for a, b in pairwise(cu.tolist())]
+    mixed = [
+        torch.nn.functional.scaled_dot_product_attention(
+            *(x[own].transpose(0, 1) for x in (q, k, v)), is_causal=window_size == (-1, 0)
+        ).transpose(0, 1)
+        for own in parts
+    ]
+    return torch.cat(mixed)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(lengths=ragged, seed=st.integers(0, 99))
+def test_tokens_end_to_end_are_tokens_side_by_side(
+    causal: bool, lengths: list[int], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = encoder("transformer", causal=causal), events(lengths, seed)
+    with torch.no_grad(), monkeypatch.context() as patch:
+        plain = model(*batch)
+        patch.setattr("torch.nn.attention.varlen.varlen_attn", _varlen)
+        patch.setattr(encoders, "takes_packed", lambda x: True)
+        packed = model(*batch)
+    for found, expected in zip(packed, plain, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)

@@ -2,7 +2,7 @@
 
 In: nothing but numpy and scikit-learn's manners.
 Out: `Detector`, `EventDetector`, `ScoreCalibrator`, `ScoreCombiner`, `Learner`, `QueryStrategy`, and the plain records
-they exchange: `FeatureMatrix` and `Statistics`, `Labels`, `Belief` and `Choice`.
+they exchange; those of the last two are in `anomaly.active.records`.
 
 Every fitted object is its constructor's keyword arguments plus the attributes that end in ``_``: that, and
 nothing else, is what an artifact keeps. Higher is more anomalous, everywhere.
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.active.items import Items
+    from anomaly.active.records import Belief, Choice, Labels
     from anomaly.sequences.store import SequenceStore
 
 Tail = Literal["upper", "both"]
@@ -281,85 +282,6 @@ class Explainer(BaseEstimator, ABC):  # type: ignore[misc]
     @abstractmethod
     def explain(self, X: Any, indices: Any = None) -> Explanation:
         """Explain the sequences at some places of a store; all of them where none are named."""
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What is known of some items, in the order in which it became known; an item may be judged more than once.
-
-    Attributes
-    ----------
-    items : (l,) int64, places of the items
-    verdicts : (l,) int64, 1 anomalous, 0 normal, -1 unsure
-    confidences : (l,) float64 in (0, 1], 1 unless stated
-    """
-
-    items: NDArray[np.int64]
-    verdicts: NDArray[np.int64]
-    confidences: NDArray[np.float64]
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    @classmethod
-    def of(cls, items: Any = (), verdicts: Any = (), confidences: Any = None) -> Labels:
-        """Build from anything that numpy reads."""
-        places = np.asarray(items, np.int64)
-        sure = np.ones(len(places)) if confidences is None else np.asarray(confidences, np.float64)
-        return cls(places, np.asarray(verdicts, np.int64), sure)
-
-    @property
-    def decided(self) -> Labels:
-        """Those that say anomalous or normal."""
-        return self[self.verdicts >= 0]
-
-    def common(self, other: Labels) -> int:
-        """Return how many labels at the heads of two lists are the same."""
-        n = min(len(self), len(other))
-        same = (
-            (self.items[:n] == other.items[:n])
-            & (self.verdicts[:n] == other.verdicts[:n])
-            & (self.confidences[:n] == other.confidences[:n])
-        )
-        return n if same.all() else int(np.argmin(same))
-
-    def __getitem__(self, rows: Any) -> Labels:
-        return Labels(self.items[rows], self.verdicts[rows], self.confidences[rows])
-
-
-@dataclass(frozen=True)
-class Belief:
-    """What a learner holds of every item.
-
-    Attributes
-    ----------
-    mean : (n,) float64, higher is more anomalous
-    std : (n,) float64, how far the mean may be off; 0 where a learner cannot tell
-    votes : (v, n) float64, the views of a learner's experts where it has some
-    """
-
-    mean: NDArray[np.float64]
-    std: NDArray[np.float64]
-    votes: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Items to be judged next, the most wanted first.
-
-    Attributes
-    ----------
-    items : (n,) int64 places
-    probabilities : (n,) float64, the chance with which each was chosen, given the choices before it
-    policies : n names of what chose each
-    """
-
-    items: NDArray[np.int64]
-    probabilities: NDArray[np.float64]
-    policies: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.items)
 
 
 class Learner(BaseEstimator, ABC):  # type: ignore[misc]

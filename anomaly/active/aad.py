@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from anomaly.active.leaves import Forests, look_up
-from anomaly.base import Belief, Labels, Learner
+from anomaly.active.records import Belief, Labels
+from anomaly.base import Learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -58,7 +58,7 @@ class ItemKernel(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        trees: int = 100,
+        trees: int = 300,
         leaves: float = 1.0,
         nearness: float = 0.25,
         links: float = 0.25,

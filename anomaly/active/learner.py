@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import polars as pl
 
-from anomaly.base import Choice, Labels
+from anomaly.active.records import Choice, Labels
 from anomaly.errors import DataError
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.active.items import Items
-    from anomaly.base import Belief, Learner, QueryStrategy
+    from anomaly.active.records import Belief
+    from anomaly.base import Learner, QueryStrategy
 
 Verdict = Literal["anomalous", "normal", "unsure"]
 VERDICTS: dict[Any, int] = {"anomalous": 1, "normal": 0, "unsure": -1, 1: 1, 0: 0, -1: -1}

@@ -12,7 +12,8 @@ from scipy.special import expit
 
 from anomaly.active.evidence import TailEvidence
 from anomaly.active.items import MEMBERS
-from anomaly.base import Belief, Labels, Learner
+from anomaly.active.records import Belief, Labels
+from anomaly.base import Learner
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from anomaly.active.evidence import TailEvidence
-from anomaly.base import Belief, Labels, Learner
+from anomaly.active.records import Belief, Labels
+from anomaly.base import Learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,7 +38,7 @@ class PositiveUnlabelledTrees(Learner):
         leaves: int = 8,
         rate: float = 0.1,
         unknown: int = 2000,
-        weight: float = 20.0,
+        weight: float = 5.0,
         random_state: int = 0,
     ) -> None:
         self.rounds = rounds
@@ -92,6 +93,7 @@ class PositiveUnlabelledTrees(Learner):
         if getattr(self, "_trees", None) is None:
             from sklearn.ensemble import HistGradientBoostingClassifier
 
+            known = np.where(np.isnan(self.rows_).all(axis=0), np.float32(0), self.rows_)
             self._trees = HistGradientBoostingClassifier(
                 max_iter=self.rounds,
                 max_leaf_nodes=self.leaves,
@@ -99,10 +101,10 @@ class PositiveUnlabelledTrees(Learner):
                 min_samples_leaf=3,
                 early_stopping=False,
                 random_state=self.random_state,
-            ).fit(self.rows_, self.targets_, sample_weight=self.weights_)
+            ).fit(known, self.targets_, sample_weight=self.weights_)
         return self._trees
 
     def _columns_of(self, X: Items) -> NDArray[np.float32]:
         """Return (n, k) what trees read: every view, and the score as evidence."""
-        values = [view.values for view in X.views.values()]
-        return np.column_stack([*values, self.evidence_.transform(X.scores)]).astype(np.float32)
+        values = np.column_stack([*(v.values for v in X.views.values()), self.evidence_.transform(X.scores)])
+        return np.where(np.isfinite(values), values, np.nan).astype(np.float32)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from anomaly.active.kernel import ItemKernel
-from anomaly.base import Belief, Labels, Learner
+from anomaly.active.records import Belief, Labels
+from anomaly.base import Learner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

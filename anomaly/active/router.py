@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from sklearn.base import clone
 
-from anomaly.base import Belief, Labels, Learner
+from anomaly.active.records import Belief, Labels
+from anomaly.base import Learner
 from anomaly.metrics.ranking import average_precision
 
 if TYPE_CHECKING:
@@ -71,11 +72,13 @@ class Router(Learner):
         count = self.first
         while count <= len(known):
             figures = self._figures(known[:count])
+            count *= 2
+            if not len(figures[self.chosen_]):
+                continue  # No anomalous label yet, so nothing to be found.
             self.chosen_ = _winner(self.chosen_, figures)
-            row: dict[str, float | str] = {"labels": float(count), "chosen": self.chosen_}
+            row: dict[str, float | str] = {"labels": count / 2, "chosen": self.chosen_}
             row |= {name: float(np.mean(values)) for name, values in figures.items()}
             self.evidence_.append(row)
-            count *= 2
         if self.chosen_ not in self._fitted:
             self._fitted[self.chosen_] = self._fresh(self.chosen_).fit(self._pool)
         self.learner_ = self._fitted[self.chosen_].update(labels)
@@ -128,8 +131,6 @@ class Router(Learner):
 
 def _winner(now: str, figures: dict[str, Floats]) -> str:
     """Return the best learner, if it leads the present one by more than a standard error, else the present one."""
-    if not len(figures[now]):
-        return now
     best = max(figures, key=lambda name: float(figures[name].mean()))
     lead = figures[best] - figures[now]
     error = float(lead.std(ddof=1) / np.sqrt(len(lead))) if len(lead) > 1 else float("inf")

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from anomaly.active.items import MEMBERS
-from anomaly.base import Belief, Choice, Labels, QueryStrategy
+from anomaly.active.records import Belief, Choice, Labels
+from anomaly.base import QueryStrategy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -122,6 +123,8 @@ class Diverse(QueryStrategy):
     ) -> Choice:
         """Choose one by one, the best of what likeness to the chosen has left."""
         items = highest(scores.mean, n * self.candidates, open_)
+        if not len(items):
+            return certain(items, "diverse")
         seen = labels.items[-4 * self.candidates :]
         points = _points(X, np.concatenate([items, seen]))
         near = _likeness(points[: len(items)], points[len(items) :]).max(axis=1, initial=0.0)

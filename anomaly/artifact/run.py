@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +22,13 @@ from anomaly.sequences.store import SequenceStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from anomaly.base import Learner
     from anomaly.events.encoder import EventEncoder
     from anomaly.explain.story import Story
     from anomaly.scores.thresholds import ThresholdPolicy
 
 CONFIG, LOG, FACTS = "config.yaml", "log.jsonl", "data.json"
-PARTS = ("encoder", "sequences", "features", "members", "calibration", "checkpoints")
+PARTS = ("encoder", "sequences", "features", "members", "calibration", "checkpoints", "report_files", "learner")
 FILES = (
     *(CONFIG, LOG, FACTS, manifest.NAME, "scores.parquet", "event_scores.parquet", "entity_scores.parquet"),
     *("metrics.json", "report.html"),
@@ -207,8 +209,10 @@ class Run:
         events, history : a path, a Polars or a pandas frame
         threshold : a policy in place of the run's own
         """
+        from anomaly.artifact.online import kept_learner, with_posterior
+
         policy = self.threshold if threshold is None else self.refit(threshold)
-        return score_events(
+        scored = score_events(
             events,
             encoder=self.encoder,
             ensemble=self.ensemble,
@@ -219,6 +223,16 @@ class Run:
             max_bad=max_bad,
             progress=progress,
         )
+        learner = kept_learner(self)
+        if learner is None:
+            return scored
+        return replace(scored, tables=with_posterior(self, learner, scored.prepared.store, scored.tables))
+
+    def keep_learner(self, learner: Learner) -> None:
+        """Keep what labels have taught: from now on new events have a posterior beside their score."""
+        from anomaly.artifact.online import keep_learner
+
+        keep_learner(self, learner)
 
     def explain(self, ids: Any | None = None, **options: Any) -> list[Story]:
         """Tell why items score as they do: what carries each, what was expected, what would make it usual.

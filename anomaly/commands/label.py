@@ -39,7 +39,12 @@ def command(settings: Settings) -> None:
         console.progress("opening")
         desk = open_desk(run, log, values, _parts(settings))
         console.end_progress()
-        _open(desk, run, values, console)
+        try:
+            _open(desk, run, values, console)
+        finally:
+            # From now on new events are ranked by what was said.
+            if desk.session.learner.taught:
+                run.keep_learner(desk.session.learner.learner)
 
 
 def _log(run: Run, values: dict[str, Any]) -> LabelLog:

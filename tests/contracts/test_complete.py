@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import anomaly
-from anomaly.base import Detector, ScoreCalibrator, ScoreCombiner
+from anomaly.base import Detector, Learner, QueryStrategy, ScoreCalibrator, ScoreCombiner
 
 
 def subclasses(base: type) -> Iterator[type]:
@@ -20,7 +20,7 @@ def subclasses(base: type) -> Iterator[type]:
         yield from subclasses(each)
 
 
-@pytest.mark.parametrize("contract", [Detector, ScoreCalibrator, ScoreCombiner])
+@pytest.mark.parametrize("contract", [Detector, ScoreCalibrator, ScoreCombiner, Learner, QueryStrategy])
 def test_every_class_is_listed(contract: type, listed: set[Any]) -> None:
     for module in pkgutil.walk_packages(anomaly.__path__, "anomaly."):
         if not module.name.endswith("__main__"):

@@ -1,0 +1,135 @@
+"""Every learner: a pure fold of the labels over the unsupervised score, that survives the artifact."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.active.items import EMBEDDING, MEMBERS, Items, Links
+from anomaly.active.records import Labels
+from anomaly.artifact import codec
+from anomaly.base import FeatureMatrix
+
+
+@cache
+def crowd(n: int = 240, seed: int = 0) -> Items:
+    """Return items of which every sixth is anomalous: far out in two columns, and by one of three members."""
+    rng = np.random.default_rng(seed)
+    odd = np.arange(n) % 6 == 0
+    looks = rng.normal(size=(n, 4)).astype(np.float32)
+    looks[odd, :2] += 3.0
+    members = rng.exponential(size=(n, 3)).astype(np.float32)
+    members[odd, 1] += 2.0
+    views = {
+        MEMBERS: FeatureMatrix(members, ("a", "b", "c")),
+        "aggregates": FeatureMatrix(looks, ("w", "x", "y", "z")),
+        EMBEDDING: FeatureMatrix(rng.normal(size=(n, 3)).astype(np.float32), ("e0", "e1", "e2")),
+    }
+    links = Links(np.arange(n + 1) * 2, rng.integers(0, 60, 2 * n).astype(np.uint64))
+    return Items(pl.Series([f"i{k}" for k in range(n)]), members.sum(1).astype(np.float64), views, links)
+
+
+def verdicts(n: int = 40, seed: int = 3) -> Labels:
+    items = np.random.default_rng(seed).permutation(240)[:n]
+    return Labels.of(items, (items % 6 == 0).astype(np.int64), np.where(items % 5 == 0, 0.5, 1.0))
+
+
+@cache
+def shared(case: Any) -> Any:
+    """Return a learner that one test after another teaches: what it was taught before must not matter."""
+    return case.make(0).fit(crowd())
+
+
+def test_without_labels_the_score_ranks(learner_case: Any) -> None:
+    posterior = shared(learner_case).update(Labels.of()).rank()
+    assert posterior.shape == (240,) and np.isfinite(posterior).all()
+    np.testing.assert_array_equal(np.argsort(posterior, kind="stable"), np.argsort(crowd().scores, kind="stable"))
+
+
+def test_a_replay_gives_the_same_floats(learner_case: Any) -> None:
+    at_once = shared(learner_case).update(Labels.of()).update(verdicts()).belief()
+    learner = learner_case.make(0).fit(crowd())
+    for k in (1, 2, 5, 30, 40):
+        learner.update(verdicts()[:k])
+    np.testing.assert_array_equal(learner.belief().mean, at_once.mean)
+    np.testing.assert_array_equal(learner.belief().std, at_once.std)
+
+
+def test_undo_is_a_replay_without(learner_case: Any) -> None:
+    learner, labels = shared(learner_case), verdicts()
+    left = np.delete(np.arange(len(labels)), [7, 39])
+    undone = learner.update(labels).update(labels[left]).rank()
+    np.testing.assert_array_equal(undone, learner.update(Labels.of()).update(labels[left]).rank())
+    assert not np.array_equal(undone, learner.update(labels).rank())
+
+
+def test_what_is_unsure_moves_nothing(learner_case: Any) -> None:
+    labels = verdicts()
+    unsure = Labels.of(
+        np.append(labels.items, [1, 2]), np.append(labels.verdicts, [-1, -1]), np.append(labels.confidences, [1, 1])
+    )
+    learner = shared(learner_case)
+    np.testing.assert_array_equal(learner.update(unsure).rank(), learner.update(labels).rank())
+
+
+def test_labels_part_the_kinds(learner_case: Any) -> None:
+    learner, odd = shared(learner_case), np.arange(240) % 6 == 0
+
+    def gap(posterior: Any) -> float:
+        order = posterior.argsort().argsort()
+        return float(order[odd].mean() - order[~odd].mean())
+
+    before = gap(learner.update(Labels.of()).rank())
+    assert gap(learner.update(verdicts(80)).rank()) > before + 5
+
+
+def test_new_items_are_ranked_as_the_pool_is(learner_case: Any, tmp_path: Path) -> None:
+    learner = shared(learner_case).update(verdicts())
+    np.testing.assert_allclose(learner.score(crowd()), learner.rank(), atol=1e-4)
+    codec.dump(learner, tmp_path / "learner")
+    reloaded = codec.load(tmp_path / "learner")
+    np.testing.assert_allclose(reloaded.score(crowd()), learner.rank(), atol=1e-4)
+    alone = np.concatenate([reloaded.score(crowd().take([k])) for k in range(5)])
+    np.testing.assert_allclose(alone, learner.score(crowd())[:5], atol=1e-6)
+
+
+def test_one_seed_one_ranking(learner_case: Any) -> None:
+    state = np.random.get_state()[1]  # noqa: NPY002
+    ranks = [learner_case.make(5).fit(crowd()).update(verdicts()).rank() for _ in range(2)]
+    np.testing.assert_array_equal(*ranks)
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("damage", ["missing", "constant", "huge"])
+def test_poor_items_get_a_finite_posterior(learner_case: Any, damage: str) -> None:
+    X = crowd()
+    values = X.views["aggregates"].values.copy()
+    values[::3] = {"missing": np.nan, "constant": 0.0, "huge": 1e30}[damage]
+    if damage != "huge":
+        values[:] = values[0]
+    views = dict(X.views) | {"aggregates": FeatureMatrix(values, X.views["aggregates"].names)}
+    poor = replace(X, views=views, scores=np.zeros(240) if damage == "constant" else X.scores)
+    learner = learner_case.make(0).fit(poor).update(verdicts())
+    assert np.isfinite(learner.rank()).all() and np.isfinite(learner.score(poor)).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_items(learner_case: Any, n: int) -> None:
+    few = crowd().take(np.arange(n))
+    learner = learner_case.make(0).fit(few)
+    for k in range(n):
+        learner.update(Labels.of(np.arange(k + 1), [1, 0, 0, 0, 0][: k + 1]))
+        assert np.isfinite(learner.rank()).all() and learner.score(few).shape == (n,)
+
+
+def test_an_item_judged_twice_counts_twice(learner_case: Any) -> None:
+    labels = verdicts(20)
+    odd, usual = labels.items[labels.verdicts == 1][0], labels.items[labels.verdicts == 0][0]
+    twice = Labels.of(np.append(labels.items, [odd, usual]), np.append(labels.verdicts, [0, 1]))
+    assert np.isfinite(shared(learner_case).update(twice).rank()).all()

@@ -1,0 +1,55 @@
+"""What the audit says: right on average, and its interval holds as often as it promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.active.estimates import progress
+from anomaly.active.items import Items
+from anomaly.active.records import Belief, Labels
+from anomaly.active.strategies import Audited, QueryStrategy, Random, Top
+
+
+def session(query: QueryStrategy, seed: int, labels: int = 60, n: int = 200) -> tuple[Any, float]:
+    """Label a pool whose score finds half of the anomalies at the top, without a learner."""
+    rng = np.random.default_rng(seed)
+    truth = (rng.random(n) < 0.1).astype(np.int64)
+    belief = Belief(rng.normal(size=n) + 3 * truth * (rng.random(n) < 0.5), np.zeros(n))
+    items, open_ = Items(pl.Series(np.arange(n)), belief.mean), np.ones(n, np.bool_)
+    chances, policies, verdicts = [], [], []
+    for _ in range(labels):
+        choice = query.query(belief, items, Labels.of(), 1, open_=open_, rng=rng)
+        open_[choice.items] = False
+        chances += choice.probabilities.tolist()
+        policies += choice.policies
+        verdicts += truth[choice.items].tolist()
+    return progress(n, verdicts, chances, policies), float(truth.mean())
+
+
+@pytest.mark.parametrize("query", [Audited(strategy=Top(), share=0.3), Random()])
+def test_prevalence_is_unbiased_and_its_interval_holds(query: QueryStrategy) -> None:
+    found = [session(query, seed) for seed in range(250)]
+    errors = np.array([f.prevalence - truth for f, truth in found])
+    assert abs(errors.mean()) < 3 * errors.std() / np.sqrt(len(errors))
+    assert np.mean([f.low <= truth <= f.high for f, truth in found]) >= 0.94
+    recall = [(f.recall_low, f.n_found / max(truth * 200, 1)) for f, truth in found]
+    assert np.mean([low <= true + 1e-9 for low, true in recall]) >= 0.94
+
+
+def test_without_an_audit_nothing_is_claimed() -> None:
+    told = progress(1000, [1, 0, 1], [1.0, 1.0, 1.0], ["top"] * 3)
+    assert np.isnan(told.prevalence) and told.n_found == 2 and told.stop == ""
+    assert told.low == pytest.approx(0.002) and told.high == pytest.approx(0.999)
+    assert progress(10, [], [], []).recall_low == 0
+
+
+def test_time_to_stop() -> None:
+    everything = progress(40, [1, 1] + [0] * 38, [1 / 40] * 40, ["random"] * 40)
+    assert everything.recall_low == 1 and "found" in everything.stop
+    dry = progress(5000, [1] + [0] * 60, [1.0] * 61, ["top"] * 61)
+    assert "nothing" in dry.stop
+    assert progress(5000, [0] * 61, [1.0] * 61, ["top"] * 61).stop == ""

@@ -1,0 +1,97 @@
+"""The rank-one steps are the closed form, and cost no more than that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from anomaly.active.items import EMBEDDING, Items, Links
+from anomaly.active.kernel import ItemKernel
+from anomaly.active.leaves import Forests, LeafMap, look_up
+from anomaly.active.records import Labels
+from anomaly.active.residual_gp import ResidualGP
+from anomaly.base import FeatureMatrix
+
+
+def items(n: int = 150, seed: int = 0) -> Items:
+    rng = np.random.default_rng(seed)
+    looks = FeatureMatrix(rng.normal(size=(n, 5)).astype(np.float32), tuple("abcde"))
+    space = FeatureMatrix(rng.normal(size=(n, 4)).astype(np.float32), tuple("wxyz"))
+    links = Links(np.arange(n + 1), (np.arange(n) // 3).astype(np.uint64))
+    return Items(pl.Series(np.arange(n)), rng.exponential(size=n), {"looks": looks, EMBEDDING: space}, links)
+
+
+def full_kernel(learner: ResidualGP, X: Items) -> Any:
+    marks = learner.kernel_.marks(X)
+    return np.stack([learner.kernel_.row(marks.take(np.array([k])), marks) for k in range(len(X))]).astype(np.float64)
+
+
+def test_steps_are_the_closed_form() -> None:
+    X = items()
+    labels = Labels.of([3, 90, 40, 3, 77], [1, 0, 1, 1, 0], [1, 1, 0.5, 0.8, 1])
+    learner = ResidualGP(noise=0.2).fit(X)
+    prior = learner.rank()
+    belief = learner.update(labels).belief()
+    K = full_kernel(learner, X)
+    inner = K[np.ix_(labels.items, labels.items)] + np.diag(0.2 / labels.confidences**2)
+    gain = np.linalg.solve(inner, K[labels.items]).T
+    np.testing.assert_allclose(belief.mean, prior + gain @ (labels.verdicts - prior[labels.items]), atol=1e-5)
+    variance = np.diag(K) - np.einsum("ij,ji->i", gain, K[labels.items])
+    np.testing.assert_allclose(belief.std, np.sqrt(variance), atol=1e-4)
+
+
+def test_the_kernel_is_one() -> None:
+    X = items()
+    K = full_kernel(ResidualGP().fit(X), X)
+    np.testing.assert_allclose(np.diag(K), 1.0, atol=1e-6)
+    np.testing.assert_allclose(K, K.T, atol=1e-6)
+    assert np.linalg.eigvalsh(K).min() > -1e-5
+    assert K.min() >= 0 and K.max() <= 1 + 1e-6
+
+
+def test_a_shared_device_carries_a_label() -> None:
+    learner = ResidualGP(kernel=ItemKernel(links=1.0)).fit(items())
+    moved = learner.update(Labels.of([30], [1])).rank() - ResidualGP(kernel=ItemKernel(links=1.0)).fit(items()).rank()
+    others = np.delete(moved, [30, 31, 32])
+    assert min(moved[31], moved[32]) > others.max()
+
+
+def test_a_doubtful_label_moves_less() -> None:
+    X = items()
+    moves = [
+        float(ResidualGP().fit(X).update(Labels.of([5], [1], [c])).rank()[5] - ResidualGP().fit(X).rank()[5])
+        for c in (0.2, 0.6, 1.0)
+    ]
+    assert 0 < moves[0] < moves[1] < moves[2]
+
+
+def test_what_is_kept_grows_with_the_labels_only() -> None:
+    kept = [ResidualGP().fit(items(n)).update(Labels.of([1, 2], [1, 0])).labelled_ for n in (100, 400)]
+    assert len(kept[0]) == len(kept[1]) == 2
+
+
+def test_a_leaf_is_a_byte_and_its_depth_is_the_forest_s() -> None:
+    X = items(600)
+    for view in X.views.values():
+        forest = LeafMap(trees=20).fit(view)
+        codes = forest.codes(view)
+        assert codes.dtype == np.uint8 and codes.shape == (20, 600)
+        depth = look_up(forest.depths(), codes) / 20
+        score = forest.forest_.score_samples(forest.prepare_.transform(view))
+        assert np.corrcoef(depth, score)[0, 1] > 0.99
+
+
+def test_trees_are_shared_among_views_and_grow_on_the_score_where_there_is_none() -> None:
+    assert Forests(trees=30).fit(items()).codes(items()).shape == (30, 150)
+    bare = Items(pl.Series(np.arange(50)), np.arange(50.0))
+    assert len(np.unique(Forests(trees=10).fit(bare).codes(bare), axis=1).T) > 10
+
+
+@pytest.mark.parametrize("n", [64, 512])
+def test_codes_do_not_depend_on_company(n: int) -> None:
+    forests = Forests(trees=10).fit(items())
+    X = items(n, seed=4)
+    np.testing.assert_array_equal(forests.codes(X)[:, :7], forests.codes(X.take(np.arange(7))))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anomaly.sweeps.sweep import Plan
 
 _ADAPTER = "anomaly.detectors.classical.PyODDetector"
-_KEYS = ("data", "competitors", "seeds", "labels", "rows", "limits")
+_KEYS = ("data", "competitors", "seeds", "labels", "rows", "limits", "steady")
 
 
 def command(settings: Settings) -> None:
@@ -95,6 +95,7 @@ def plan_of(values: dict[str, Any], out: Path) -> Plan:
         workers=workers_for(values["workers"], limits),
         shard=parse_shard(values["shard"]),
         retry=values["retry"],
+        steady=sweep["steady"],
     )
 
 

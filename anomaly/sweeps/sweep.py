@@ -39,6 +39,7 @@ class Plan:
     competitors : configuration by name
     shard : (i, n): of the cells, sorted by key, the i-th of every n
     retry : run cells again that have failed
+    steady : competitors whose scores no seed changes, although their constructors take one
     """
 
     competitors: dict[str, dict[str, Any]]
@@ -49,6 +50,7 @@ class Plan:
     workers: int = 1
     shard: tuple[int, int] = (0, 1)
     retry: bool = False
+    steady: Sequence[str] = ()
 
 
 def cells_of(plan: Plan, build: Build) -> list[Cell]:
@@ -59,7 +61,7 @@ def cells_of(plan: Plan, build: Build) -> list[Cell]:
         for labels in plan.labels:
             drawn = data.draws(labels)
             for entry in entries:
-                for seed in plan.seeds if drawn or entry.random else [None]:
+                for seed in plan.seeds if drawn or (entry.random and entry.name not in plan.steady) else [None]:
                     cell = Cell(entry.name, entry.config, data, seed, labels, entry.code(data.kind))
                     found.setdefault(cell.key, cell)
     mine, parts = plan.shard

@@ -92,6 +92,8 @@ def test_where_nothing_is_random_one_cell_stands_for_all_seeds(
         (c.name, c.seed) for c in cells_of(Plan(competitors, [table(**options)], seeds=(0, 1)), BUILD)
     ]
     assert seeds() == [("steady", None), ("random", 0), ("random", 1)]
+    steady = cells_of(Plan(competitors, [table()], seeds=(0, 1), steady=["random"]), BUILD)
+    assert [c.seed for c in steady] == [None, None]
     assert seeds(cap=100) == [("steady", 0), ("steady", 1), ("random", 0), ("random", 1)]
 
 

@@ -102,7 +102,7 @@ class Reference:
         distance[X.keys()[:, None] == self.sample.keys()] = np.inf
         k = min(k, distance.shape[1])
         order = np.argsort(distance, axis=1, kind="stable")[:, :k]
-        return self.places[order], np.take_along_axis(distance, order, axis=1) / np.sqrt(known.shape[1])
+        return self.places[order], np.take_along_axis(distance, order, axis=1) / np.sqrt(max(known.shape[1], 1))
 
     def own(self, X: SequenceStore, n: int) -> NDArray[np.int64]:
         """Return the places in `store` of the other sequences of a sequence's entity."""

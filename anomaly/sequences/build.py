@@ -251,13 +251,18 @@ class _Build:
             sequence_ids=rows.ids,
             entity_ids=rows.entity_ids.alias("entity"),
             event_ids=None if ids is None else ids.gather(pl.Series(order.astype(np.uint32))).alias("id"),
-            pause=None if self.schema.time is None else rows.pause,
+            pause=rows.pause if self._has_pauses(rows) else None,
             silence=self._silence(rows, time),
             n_entities=self.encoder.n_entities,
             closed=self.schema.ends == "closed",
             has_time=self.schema.time is not None,
             extra={"dtypes": self._dtypes()},
         )
+
+    def _has_pauses(self, rows: Cut) -> bool:
+        schema = self.schema
+        visits = schema.sequence not in (None, schema.entity) or schema.gap is not None
+        return visits and rows.entities is not None and schema.time is not None
 
     def _silence(self, rows: Cut, time: NDArray[np.int64]) -> NDArray[np.float32] | None:
         if self.schema.ends == "closed" or self.schema.time is None:

@@ -47,7 +47,7 @@ class SequenceStore:
     sequence_ids, entity_ids : N ids, the columns' own type and values
     event_ids : T ids, or None where no id column is stated
     pause : (N,) float32, seconds since the newest event of the entity's sequence before, NaN where there is none; None
-        where there is no time
+        where there is no time, or sequences are no visits of entities
     silence : (N,) float32, seconds from the last event to the end of what was observed, 0 where the entity went on in
         another sequence; None where ends are closed or there is no time
     n_entities : number of entity codes, the unknown one included

@@ -373,8 +373,7 @@ def test_the_pause_before_a_sequence_is_its_entity_s() -> None:
     assert pauses() == [nan, 8, nan, nan, 8]  # What has no time comes first.
     assert pauses(sequence=None, gap="5d") == [nan, 8, nan, 8]
     assert pauses(past=3) == [8, nan, 8]
-    assert pauses(entity=None) == [nan] * 5
-    assert pauses(time=None) is None
+    assert pauses(entity=None) is pauses(time=None) is pauses(sequence=None) is pauses(sequence=None, window=2) is None
 
 
 def test_a_clock_gone_wrong_silences_nobody_else() -> None:

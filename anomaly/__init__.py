@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from anomaly.active.learner import ActiveLearner
     from anomaly.artifact.run import Run
     from anomaly.base import Detector, EventDetector, FeatureMatrix
     from anomaly.commands.evaluate import evaluate
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActiveLearner",
     "AnomalyError",
     "ArtifactError",
     "ConfigError",
@@ -48,6 +50,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ActiveLearner": "active.learner",
     "Run": "artifact.run",
     "Detector": "base",
     "EventDetector": "base",

@@ -22,7 +22,8 @@ from anomaly.sequences.store import SequenceStore
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from anomaly.base import Learner
+    from anomaly.active.learner import ActiveLearner
+    from anomaly.base import Learner, QueryStrategy
     from anomaly.events.encoder import EventEncoder
     from anomaly.explain.story import Story
     from anomaly.scores.thresholds import ThresholdPolicy
@@ -227,6 +228,13 @@ class Run:
         if learner is None:
             return scored
         return replace(scored, tables=with_posterior(self, learner, scored.prepared.store, scored.tables))
+
+    def active_learner(self, learner: Learner | None = None, query: QueryStrategy | None = None) -> ActiveLearner:
+        """Return a labelling loop over what the run ranked."""
+        from anomaly.active.learner import ActiveLearner
+        from anomaly.artifact.items import items_of_run
+
+        return ActiveLearner(items_of_run(self), learner, query)
 
     def keep_learner(self, learner: Learner) -> None:
         """Keep what labels have taught: from now on new events have a posterior beside their score."""

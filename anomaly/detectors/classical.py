@@ -33,6 +33,8 @@ _LINEAR = {
 }
 _IN_BLOCKS = {"LODA", "KPCA"}
 """Detectors whose projections differ by rounding with the number of rows, which histograms and roots then magnify."""
+_ROWWISE = {"IsolationForest"}
+"""Estimators that score a row that they were fitted on as any other."""
 _LIMIT = 1e12
 _BLOCK, _FIXED = 50_000, 64
 
@@ -93,18 +95,47 @@ class PyODDetector(Detector):
         values = self.prepare_.transform(_rows(X, rows))
         if kind.__name__ not in _LINEAR:
             values = _spread(values, self.random_state)
-        keys = _keys(X)[rows]
         self.estimator_ = None
-        self.keys_, first = np.unique(keys, return_index=True)
-        self.scores_ = np.zeros(len(self.keys_))
+        self.keys_, self.scores_ = np.zeros(0, np.uint64), np.zeros(0)
         self.neutral_ = 0.0
         if values.shape[1] and len(values) > 1:
             self.estimator_ = self._fit_estimator(kind, options, values)
-            scores = _training_scores(self.estimator_, values)
-            self.neutral_ = float(np.nanmedian(scores)) if np.isfinite(scores).any() else 0.0
-            self.scores_ = self._clean(scores)[first]
+            self._keep_scores(X, rows, values)
             self._refuse_batch_dependence(values)
         return self._set_scores(X)
+
+    def _keep_scores(self, X: FeatureMatrix, rows: NDArray[np.int64], values: NDArray[np.float32]) -> None:
+        """Keep what the fit found for its own rows, unless it is what any row would get."""
+        if type(self.estimator_).__name__ in _ROWWISE:
+            return
+        scores = _training_scores(self.estimator_, values)
+        self.neutral_ = float(np.nanmedian(scores)) if np.isfinite(scores).any() else 0.0
+        self.keys_, first = np.unique(_keys(X)[rows], return_index=True)
+        self.scores_ = self._clean(scores)[first]
+
+    def _set_scores(self, X: FeatureMatrix) -> Self:
+        """Set the threshold; where scoring costs more than fitting, from a sample, and score all when they are read."""
+        if type(self.estimator_).__name__ not in _ROWWISE or len(X) <= self.reference:
+            return super()._set_scores(X)
+        self._unscored = X
+        drawn = np.random.default_rng(self.random_state).choice(len(X), self.reference, replace=False)
+        scores = self.decision_function(_rows(X, np.sort(drawn)))
+        self.threshold_ = float(np.quantile(scores, 1 - self.contamination))
+        return self
+
+    @property
+    def decision_scores_(self) -> Float:
+        """(n,) scores of the rows given to `fit`."""
+        if "decision_scores_" not in self.__dict__:
+            if "_unscored" not in self.__dict__:
+                raise AttributeError("decision_scores_ are those of a fit, and were not kept in the file")
+            self.decision_scores_ = self.decision_function(self.__dict__.pop("_unscored"))
+        scores: Float = self.__dict__["decision_scores_"]
+        return scores
+
+    @decision_scores_.setter
+    def decision_scores_(self, scores: Float) -> None:
+        self.__dict__["decision_scores_"] = scores
 
     def decision_function(self, X: FeatureMatrix) -> Float:
         """Return (n,) finite scores; rows are scored one block at a time."""
@@ -112,10 +143,12 @@ class PyODDetector(Detector):
         out = np.zeros(len(X))
         if self.estimator_ is None:
             return out
-        keys = _keys(X)
-        place = np.minimum(np.searchsorted(self.keys_, keys), len(self.keys_) - 1)
-        known = self.keys_[place] == keys
-        out[known] = self.scores_[place[known]]
+        known = np.zeros(len(X), bool)
+        if len(self.keys_):
+            keys = _keys(X)
+            place = np.minimum(np.searchsorted(self.keys_, keys), len(self.keys_) - 1)
+            known = self.keys_[place] == keys
+            out[known] = self.scores_[place[known]]
         new = np.flatnonzero(~known)
         with self._quiet():
             for start in range(0, len(new), _BLOCK):
@@ -142,6 +175,8 @@ class PyODDetector(Detector):
 
     def _refuse_batch_dependence(self, values: NDArray[np.float32]) -> None:
         """Score a few rows in company and alone; a score that differs is no property of the row."""
+        if type(self.estimator_).__name__ in (*_ROWWISE, "FrozenTails"):
+            return
         probe = values[:: max(len(values) // 8, 1)][:8]
         name = type(self.estimator_).__name__
         try:

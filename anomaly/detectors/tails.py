@@ -26,7 +26,8 @@ class FrozenTails(BaseEstimator):  # type: ignore[misc]
     def fit(self, X: NDArray[Any], y: None = None) -> Self:
         """Sort every column once."""
         values = np.asarray(X, np.float32)
-        self.sorted_ = np.sort(values, axis=0)
+        # A column in one piece: of a strided one every search would make a copy.
+        self.columns_ = np.sort(np.ascontiguousarray(values.T), axis=1)
         centered = values.astype(np.float64) - values.mean(0, dtype=np.float64)
         self.skewness_ = np.sign((centered**3).mean(0)).astype(np.int64)
         self.decision_scores_ = self._score(values, joined=0)
@@ -41,17 +42,18 @@ class FrozenTails(BaseEstimator):  # type: ignore[misc]
         return self._terms(np.asarray(X, np.float32), joined=1)
 
     def _score(self, values: NDArray[np.float32], joined: int) -> NDArray[np.float64]:
-        return self._terms(values, joined).sum(axis=1)
+        score: NDArray[np.float64] = self._terms(values, joined).sum(axis=1)
+        return score
 
     def _terms(self, values: NDArray[np.float32], joined: int) -> NDArray[np.float64]:
-        n = len(self.sorted_)
-        terms = np.empty(values.shape)
-        for k, (known, skewed) in enumerate(zip(self.sorted_.T, self.skewness_, strict=True)):
-            column = values[:, k]
-            below = np.searchsorted(known, column, side="right") + joined
-            above = n - np.searchsorted(known, column, side="left") + joined
-            left, right = -np.log(below / (n + joined)), -np.log(above / (n + joined))
-            tail = right if skewed > 0 else left if skewed < 0 else left + right
-            other = np.maximum(left, right) if self.rule == "ecod" else (left + right) / 2
-            terms[:, k] = np.maximum(tail, other)
+        n = self.columns_.shape[1]
+        below, above = np.empty(values.shape), np.empty(values.shape)
+        for k, (column, known) in enumerate(zip(values.T, self.columns_, strict=True)):
+            below[:, k] = known.searchsorted(column, side="right")
+            above[:, k] = known.searchsorted(column, side="left")
+        left = -np.log((below + joined) / (n + joined))
+        right = -np.log((n - above + joined) / (n + joined))
+        tail = np.where(self.skewness_ > 0, right, np.where(self.skewness_ < 0, left, left + right))
+        other = np.maximum(left, right) if self.rule == "ecod" else (left + right) / 2
+        terms: NDArray[np.float64] = np.maximum(tail, other)
         return terms

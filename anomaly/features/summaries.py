@@ -67,10 +67,14 @@ def variety(codes: NDArray[Any], size: int, offsets: NDArray[np.int64]) -> tuple
     lengths = np.diff(offsets)
     n = len(lengths)
     sequence = np.repeat(np.arange(n), lengths)
-    packed = np.sort(sequence * np.int64(size) + codes)
-    starts = np.flatnonzero(np.diff(packed, prepend=-1))
+    # Half as wide is sorted twice as fast.
+    width = np.uint32 if n * size < 1 << 32 else np.int64
+    packed = np.sort((sequence * np.int64(size) + codes).astype(width, copy=False))
+    fresh = np.ones(len(packed), bool)
+    fresh[1:] = packed[1:] != packed[:-1]
+    starts = np.flatnonzero(fresh)
     counts = np.diff(starts, append=len(packed))
-    owner = packed[starts] // size
+    owner = packed[starts].astype(np.int64) // size
     distinct = np.bincount(owner, minlength=n).astype(np.float64)
     weighted = np.bincount(owner, weights=counts * np.log(counts), minlength=n)
     total = np.maximum(lengths, 1)

@@ -61,7 +61,8 @@ class TableFeatures(BaseEstimator):  # type: ignore[misc]
             self.rarity_.append(rarity if field.kind == "categorical" else rarity[:0])
             self.names_ += [f"{field.name}.rarity", *self.code_names_[-1]] if field.kind == "categorical" else []
         # No step leads from row to row.
-        self.transitions_, self.transition_names_ = None, []
+        self.transitions_ = None
+        self.transition_names_: list[str] = []
         return self
 
     def transform(self, X: SequenceStore) -> FeatureMatrix:

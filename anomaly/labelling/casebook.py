@@ -19,7 +19,7 @@ from anomaly.labelling.figures import Figure, Figures, event_figures, sequence_f
 from anomaly.labelling.links import Link, LinkIndex
 from anomaly.labelling.neighbours import Neighbour, Neighbours
 from anomaly.labelling.timeline import Strand, Timeline, draw
-from anomaly.labelling.values import duration, moments, quantity, restored
+from anomaly.labelling.values import duration, moments, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ class Casebook:
             if k == 0 or field.kind != "categorical" or field.size < 2 * FIRST_VALUE + 8:
                 continue
             codes = self.store.codes[self._kept, k]
-            known = codes > FIRST_VALUE
+            known = present(self.encoder, field.name, codes)
             offsets = np.concatenate([[0], np.cumsum(known)])[self._starts]
             with_value = np.diff(offsets) > 0
             if not with_value.any():

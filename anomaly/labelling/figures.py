@@ -12,7 +12,7 @@ import numpy as np
 
 from anomaly.features.segments import reported, segment_max, segment_sum
 from anomaly.features.summaries import chosen_counts, variety
-from anomaly.labelling.values import duration, quantity, restored
+from anomaly.labelling.values import duration, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -122,8 +122,7 @@ def _field_figures(
     name: str, codes: NDArray[np.integer], offsets: NDArray[np.int64], encoder: EventEncoder, *, leading: bool
 ) -> dict[str, Floats]:
     size = int(codes.max(initial=FIRST_VALUE)) + 1
-    # What is missing is no value.
-    known = codes > FIRST_VALUE
+    known = present(encoder, name, codes)
     own = np.concatenate([[0], np.cumsum(known)])[offsets]
     columns: dict[str, Floats] = {f"different {name} values": variety(codes[known].astype(np.int64), size, own)[0]}
     if leading:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from anomaly.features.segments import reported
+from anomaly.labelling.values import present
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
 SHOWN, NAMED = 6, 5
-_MANY, _COMMON = 30, 50
+_MANY, _COMMON = 12, 50
 """Values from which a field can link, and holders from which a value says nothing."""
 
 
@@ -59,7 +60,12 @@ class LinkIndex:
         fields = [k for k, f in enumerate(store.fields) if f.kind == "categorical" and f.size > _MANY + FIRST_VALUE]
         offsets, kept = reported(store)
         sequence = np.repeat(np.arange(len(store)), np.diff(offsets))
-        self.fields = {store.field_names[k]: _Holders.of(store.codes[kept, k], sequence) for k in fields}
+        self.fields = {store.field_names[k]: self._holders(store, k, kept, sequence) for k in fields}
+
+    def _holders(self, store: SequenceStore, k: int, kept: NDArray[np.bool_], sequence: NDArray[np.int64]) -> _Holders:
+        codes = store.codes[kept, k]
+        known = present(self.encoder, store.field_names[k], codes)
+        return _Holders.of(codes[known].astype(np.int64), sequence[known])
 
     def of(self, sequence: int, anomalous: set[str]) -> list[Link]:
         """Return the values that a sequence shares with few others, the rarest first.
@@ -89,9 +95,7 @@ class _Holders:
     by_sequence: NDArray[np.int64]
 
     @classmethod
-    def of(cls, codes: NDArray[np.integer], sequence: NDArray[np.int64]) -> _Holders:
-        known = codes >= FIRST_VALUE + 1
-        code, owner = codes[known].astype(np.int64), sequence[known].astype(np.int64)
+    def of(cls, code: NDArray[np.int64], owner: NDArray[np.int64]) -> _Holders:
         return cls(np.unique((code << 32) | owner), np.unique((owner << 32) | code))
 
     def codes_of(self, sequence: int) -> NDArray[np.int64]:

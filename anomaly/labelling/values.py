@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from anomaly.events.binning import MISSING
+from anomaly.events.vocabulary import FIRST_VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +30,12 @@ def restored(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int
         missing = store.codes[places, store.field_names.index(name)] == MISSING
         found[name] = np.where(missing, np.nan, value)
     return found
+
+
+def present(encoder: EventEncoder, name: str, codes: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return whether codes of a categorical field stand for values that are there and known."""
+    known: NDArray[np.bool_] = (codes >= FIRST_VALUE) & (codes != encoder.vocabularies_[name].missing_)
+    return known
 
 
 def moments(store: SequenceStore, places: NDArray[np.int64]) -> list[str]:

@@ -1,0 +1,244 @@
+"""Who may come in, what is refused, and what every answer carries."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from fastapi.testclient import TestClient
+
+from anomaly.errors import ArtifactError, DataError
+from anomaly.labelling.app import create_app
+from anomaly.labelling.identity import Annotator, Gate
+from anomaly.labelling.server import is_loopback
+
+LOCAL = "http://127.0.0.1:8765"
+KEY = "k" * 16
+
+
+class Visitor(TestClient):
+    """A browser on one page of the session."""
+
+    def enter(self, name: str = "ann", token: str = "") -> Visitor:
+        assert self.post("/enter", data={"name": name, "token": token}).status_code == 200
+        self.headers["x-form-token"] = re.search(r'name="form-token" content="(\w+)"', self.get("/").text)[1]
+        return self
+
+    @property
+    def item(self) -> str:
+        return re.search(r'<article class="case" data-item="([^"]+)"', self.get("/case").text)[1]
+
+
+@pytest.fixture
+def visit(desk):
+    def begin(*, guarded: bool = False, base_url: str = LOCAL) -> Visitor:
+        gate = Gate(bytes(32), guarded=guarded, leads=("eve",))
+        return Visitor(create_app(desk, gate, port=8765), base_url=base_url)
+
+    return begin
+
+
+def test_a_name_is_enough_on_this_machine(visit):
+    visitor = visit()
+    answer = visitor.get("/", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/enter")
+    cookie = visitor.post("/enter", data={"name": "ann"}, follow_redirects=False).headers["set-cookie"]
+    assert {"HttpOnly", "SameSite=strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+    assert "<article" in visitor.get("/").text
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 61, "a\x00b"])
+def test_a_name_is_a_name(visit, name):
+    assert visit().post("/enter", data={"name": name}).status_code == 400
+
+
+def test_a_token_is_needed_beyond_this_machine(visit):
+    visitor = visit(guarded=True, base_url="http://labels.example:8765")
+    gate = Gate(bytes(32), guarded=True)
+    for token in ("", "wrong", gate.token[:-1]):
+        assert visitor.post("/enter", data={"name": "eve", "token": token}).status_code == 403
+    assert visitor.get("/case").status_code == 401
+    visitor.enter("eve", gate.token)
+    assert visitor.get("/disputes").status_code == 403
+    assert visit(guarded=True).enter("ann", gate.lead_token).get("/disputes").status_code == 200
+    assert visit(guarded=True).get(f"/enter?token={gate.token}").text.count(gate.token) == 1
+
+
+def test_only_leads_see_what_is_to_be_settled(visit):
+    assert visit().enter("ann").get("/disputes").status_code == 403
+    assert visit().enter("eve").get("/disputes").status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
+def test_a_rebound_name_is_refused(visit, host):
+    visitor = visit().enter()
+    answer = visitor.get("/case", headers={"host": host})
+    assert answer.status_code == 421 and "<article" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost:8765", "127.0.0.1", "[::1]:8765"])
+def test_this_machine_has_several_names(visit, host):
+    assert visit().enter().get("/case", headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/say", "/undo", "/open", "/ask", "/renew", "/spares", "/leave"])
+def test_forms_of_other_sites_are_refused(visit, path):
+    visitor = visit().enter()
+    body = {"key": KEY, "item": visitor.item, "verdict": "normal"}
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:9999"):
+        assert visitor.post(path, json=body, headers={"origin": origin}).status_code == 403
+    assert visitor.post(path, json=body, headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    token = visitor.headers.pop("x-form-token")
+    assert visitor.post(path, json=body).status_code == 403
+    bob = visit().enter("bob")
+    bob.headers["x-form-token"] = token
+    assert bob.post(path, json=body).status_code == 403
+    assert visitor.get("/case").text.count("<article") == 1
+
+
+def test_entering_from_another_site_is_refused(visit):
+    answer = visit().post("/enter", data={"name": "ann"}, headers={"origin": "http://evil.example"})
+    assert answer.status_code == 403 and "set-cookie" not in answer.headers
+
+
+def test_a_forged_cookie_is_nobody(visit):
+    gate = Gate(bytes(32), guarded=True)
+    cookie = gate.cookie(Annotator("ann", False))
+    assert gate.who(cookie) == Annotator("ann", False)
+    for forged in (cookie.replace(".", "!"), cookie[:-1] + "0", "", "x", "é" * 70, cookie[1:]):
+        assert gate.who(forged) is None
+    assert Gate(bytes(31) + b"1", guarded=True).who(cookie) is None
+
+
+def test_every_answer_is_strict(visit):
+    visitor = visit().enter()
+    for path in ("/", "/enter", "/case", "/static/session.js", "/none", "/search?q=s"):
+        answer = visitor.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["x-frame-options"] == "DENY"
+    page = visitor.get("/").text
+    assert not re.search(r"<script(?![^>]*src=)|<style|\sstyle=|\son\w+=|https?://", page)
+    assert visitor.get("/docs").status_code == visitor.get("/openapi.json").status_code == 404
+    assert visitor.get("/static/../app.py").status_code == visitor.get("/static/..%2fapp.py").status_code == 404
+
+
+def test_too_much_is_refused(visit):
+    visitor = visit().enter()
+    word = {"key": KEY, "item": visitor.item, "verdict": "normal", "note": "x" * 4001}
+    assert visitor.post("/say", json=word).status_code == 422
+    assert visitor.post("/say", json=word | {"note": "x" * 70_000}).status_code == 413
+    assert visitor.post("/say", content=(b"x" for _ in range(3))).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({"item": "nothing"}, 400),
+        ({"verdict": "withdrawn"}, 400),
+        ({"verdict": "odd"}, 400),
+        ({"confidence": 2}, 422),
+        ({"key": "short"}, 422),
+    ],
+)
+def test_what_is_no_word_is_refused(visit, desk, change, status):
+    visitor = visit().enter()
+    word = {"key": KEY, "item": visitor.item, "verdict": "normal"}
+    assert visitor.post("/say", json=word | change).status_code == status
+    assert desk.session.log.read() == []
+
+
+def test_a_word_brings_the_next_case_and_counts_once(visit, desk):
+    visitor = visit().enter()
+    first = visitor.item
+    word = {"key": KEY, "item": first, "verdict": "anomalous", "typology": "x", "confidence": 0.5, "duration_ms": 9}
+    one, two = visitor.post("/say", json=word), visitor.post("/say", json=word)
+    assert one.status_code == 200 and f'data-item="{first}"' not in one.text
+    assert re.findall('data-item="[^"]+"', one.text) == re.findall('data-item="[^"]+"', two.text)
+    assert len(desk.session.log.read()) == 1
+    stay = visitor.item
+    word = {"key": KEY + "2", "item": "s9-0", "verdict": "normal", "stay": stay}
+    assert visitor.post("/say", json=word).status_code == 204 and visitor.item == stay
+
+
+def test_the_score_is_shown_to_who_asked(visit, desk):
+    ann = visit().enter()
+    item = ann.item
+    assert "p-value" not in ann.get("/case").text
+    assert "p-value" in ann.post("/ask", json={"item": item}).text
+    assert "p-value" in ann.get("/case").text
+    assert ann.post("/ask", json={"item": "nothing"}).status_code == 404
+    ann.post("/leave", json={})
+    assert "p-value" not in visit().enter("bob").post("/open", json={"item": item}).text
+
+
+def test_a_case_of_another_cannot_be_opened(visit):
+    ann, bob = visit().enter("ann"), visit().enter("bob")
+    assert bob.post("/open", json={"item": ann.item}).status_code == 409
+    assert bob.post("/open", json={"item": "nothing"}).status_code == 400
+
+
+def test_spares_come_once(visit):
+    visitor = visit().enter()
+    current = visitor.item
+    spares = visitor.post("/spares", json={}).json()
+    assert len({current, *(spare["item"] for spare in spares)}) == 3 and all(s["html"] for s in spares)
+    again = visitor.post("/spares", json={"have": [spares[0]["item"]]}).json()
+    assert [spare["html"] is None for spare in again] == [True, False]
+
+
+def test_a_database_that_refuses_says_so_and_is_asked_again(visit, desk, monkeypatch):
+    visitor = visit().enter()
+
+    def refuse(_):
+        raise ArtifactError("the disk is full")
+
+    word = {"key": KEY, "item": visitor.item, "verdict": "normal"}
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.session.log, "append", refuse)
+        answer = visitor.post("/say", json=word)
+    assert (answer.status_code, answer.json()) == (503, {"detail": "the disk is full"})
+    assert visitor.post("/say", json=word).status_code == 200
+
+
+def test_text_is_escaped_wherever_it_stands(visit, desk):
+    hostile = "\"'><script>alert(1)</script>"
+    ann, eve = visit().enter(hostile), visit().enter("eve")
+    item = ann.item
+    word = {"key": KEY, "item": item, "verdict": "escalated", "typology": hostile, "note": hostile}
+    ann.post("/say", json=word)
+    pages = [ann.get("/").text, ann.get("/search", params={"q": hostile}).text, eve.get("/disputes").text]
+    pages += [eve.post("/open", json={"item": item}).text, ann.get("/enter", params={"token": hostile}).text]
+    for page in pages:
+        assert "<script>alert" not in page
+    assert "&lt;script&gt;" in pages[3] and "opinions" in pages[3]
+
+
+def test_the_secret_is_kept_for_its_owner_alone(tmp_path):
+    one, two = Gate.open(tmp_path, guarded=True), Gate.open(tmp_path, guarded=True)
+    assert one.token == two.token != one.lead_token
+    path = tmp_path / "labels.key"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_bytes(b"short")
+    with pytest.raises(ArtifactError, match="damaged"):
+        Gate.open(tmp_path, guarded=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("labels.example", False),
+    ],
+)
+def test_what_only_this_machine_reaches(host, expected):
+    assert is_loopback(host) is expected
+
+
+def test_a_name_without_letters_is_refused():
+    with pytest.raises(DataError, match="a name has"):
+        Gate(bytes(32), guarded=False).admit("\u202e", "")

@@ -1,0 +1,145 @@
+"""What a case shows is what the events hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from anomaly.active.labels import Label
+from anomaly.artifact.items import items_of_run
+from anomaly.labelling.casebook import Casebook
+from anomaly.labelling.figures import Figures
+from anomaly.labelling.timeline import LEFT, WIDTH, Strand, draw, places
+from anomaly.labelling.values import duration, quantity
+
+from .conftest import train
+
+
+def place(book: Casebook, item: str) -> int:
+    return book.items.ids.to_list().index(item)
+
+
+def test_a_case_holds_its_events(book):
+    case = book.case(place(book, "s0-2"))
+    assert (case.item, case.entity, case.n_events) == ("s0-2", "u0", 10)
+    assert [event.number for event in case.events] == list(range(1, 11))
+    first, last = dict((n, t) for n, t, _ in case.events[4].values), dict((n, t) for n, t, _ in case.events[-1].values)
+    assert (first["event"], first["card"], last["card"], last["device"]) == ("pay", "c0", "c5", "d7")
+    assert last["amount"] == "5" and case.events[0].values[-1] == ("amount", "", False)
+    assert case.events[5].gap.startswith("1 d") or "h" in case.events[5].gap
+    assert [name for name, _, changed in case.events[5].values if changed] == ["device", "card"]
+    assert case.reasons and case.first < case.last
+
+
+def test_the_most_surprising_events_are_marked_in_order(book):
+    case = book.case(place(book, "s0-2"))
+    marked = sorted((event for event in case.events if event.mark), key=lambda event: event.mark)
+    assert [event.mark for event in marked] == list(range(1, len(marked) + 1)) and marked
+    assert [event.share for event in marked] == sorted((e.share for e in marked), reverse=True) and marked[0].share == 1
+    assert {dot.mark for dot in case.timeline.dots} - {0} == {event.mark for event in marked}
+
+
+def test_the_timeline_shows_lanes_gaps_amounts_and_changes(book):
+    timeline = book.case(place(book, "s0-2")).timeline
+    assert [lane.name for lane in timeline.lanes] == ["login", "browse", "cart", "pay"]
+    assert [lane.name for lane in timeline.change_lanes] == ["device changes", "card changes"]
+    assert "device: d0 → d7" in [text for _, _, text in timeline.changes]
+    assert len(timeline.gaps) == 1 and timeline.amount == "amount" and len(timeline.bars) == 6
+    assert all(LEFT <= dot.x <= WIDTH and 0 < dot.y < timeline.height for dot in timeline.dots)
+
+
+def test_figures_stand_against_the_crowd(book):
+    found = {figure.name: figure for figure in book.case(place(book, "s0-2")).figures}
+    assert found["events"].text == "10" and found["events"].odd and found["events"].percentile > 0.98
+    assert found["different card values"].text == "6"
+    usual = {figure.name: figure for figure in book.figures.of(place(book, "s5-0"))}
+    assert not usual["events"].odd
+
+
+def test_equal_figures_are_counted_half():
+    figures = Figures({"a": np.array([1.0, 1.0, 1.0, 2.0]), "same": np.ones(4), "none": np.full(4, np.nan)})
+    assert [f.percentile for f in figures.of(0)] == [3 / 8] and [f.percentile for f in figures.of(3)] == [7 / 8]
+
+
+def test_linked_entities_are_those_that_share_a_value(book):
+    links = {(link.field, link.value): link for link in book.case(place(book, "s0-2")).links}
+    assert links["device", "d7"].names == ["u7"] and links["device", "d7"].anomalous == 0
+    judged = [(place(book, "s7-1"), Label("s7-1", "anomalous", "ann"))]
+    links = {(link.field, link.value): link for link in book.case(place(book, "s0-2"), judged).links}
+    assert links["device", "d7"].anomalous == 1
+
+
+def test_the_nearest_judged_cases_leave_out_the_case_itself(book):
+    names = ["s0-2", "s1-0", "s2-0", "s3-0"]
+    judged = [(place(book, name), Label(name, "normal", "ann", typology="x")) for name in names]
+    near = book.case(place(book, "s0-2"), judged).neighbours
+    assert {n.item for n in near} == set(names) - {"s0-2"} and all(0 <= n.likeness <= 1 for n in near)
+
+
+def test_other_reasons_take_the_place_of_the_surprises(run):
+    book = Casebook(run, items_of_run(run), reasons=lambda place: [f"because of {place}"])
+    assert book.case(3).reasons == ["because of 3"]
+
+
+def test_a_search_finds_cases_and_owners_exact_ones_first(book):
+    assert [item for _, item, _ in book.search("U7")][:3] == ["s7-0", "s7-1", "s7-2"]
+    assert book.search("s1-0")[0][1] == "s1-0" and len(book.search("s1")) == 20
+    assert book.search("  ") == [] and book.search("nobody") == [] and book.search(".*[") == []
+
+
+def test_long_cases_list_what_surprises_most(book, monkeypatch):
+    monkeypatch.setattr("anomaly.labelling.casebook.LISTED", 3)
+    monkeypatch.setattr("anomaly.labelling.casebook.DRAWN", 6)
+    case = book.case(place(book, "s0-2"))
+    assert len(case.events) == 3 and len(case.timeline.dots) == 6 and case.left_out > 0
+    assert any(event.skipped for event in case.events)
+
+
+def test_an_event_is_shown_with_its_past_and_without_its_future(tmp_path):
+    import anomaly
+
+    run = anomaly.Run.load(train(tmp_path, "unit=event", "events.sequence=session"))
+    book = Casebook(run, items_of_run(run))
+    where = int(
+        np.flatnonzero((run.scores["sequence"] == "s0-2").to_numpy() & (run.scores["position"] == 6).to_numpy())[0]
+    )
+    case = book.case(where)
+    assert [event.number for event in case.events] == list(range(1, 8))
+    assert [event.here for event in case.events] == [False] * 6 + [True]
+    assert case.entity == "u0" and {f.name for f in case.figures} >= {"place in its sequence", "amount"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 500])
+def test_any_number_of_events_stays_on_the_page(n):
+    delta = np.concatenate([[np.nan], np.random.default_rng(0).exponential(1e5, n - 1)])
+    x = places(delta)
+    assert len(x) == n and (np.diff(x) > 0).all() and x[0] >= LEFT and x[-1] <= WIDTH
+    kinds = [f"k{i % 30}" for i in range(n)]
+    nothing = np.zeros(n, np.int64)
+    strand = Strand(kinds, delta, kinds, nothing, nothing > 0, ("amount", np.full(n, np.nan)), {}, ("", ""))
+    timeline = draw(strand)
+    assert len(timeline.dots) == n and len(timeline.lanes) <= 8 and timeline.amount is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.5, "0.5 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (3661, "1 h 1 min"),
+        (86400 * 3 + 5, "3 d"),
+        (np.nan, "–"),
+    ],
+)
+def test_durations_have_two_units(seconds, text):
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (12345678, "12,345,678"), (3.14159, "3.14"), (0.012345, "0.0123"), (-5.0, "-5"), (1e12, "1e+12")],
+)
+def test_quantities_are_short(value, text):
+    assert quantity(value) == text

@@ -1,0 +1,50 @@
+"""The session in a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from anomaly.active.labels import Label
+from anomaly.labelling.terminal import Terminal
+
+
+@pytest.fixture
+def talk(desk):
+    def say(*lines: str) -> str:
+        sink = io.StringIO()
+        Terminal(desk, "ann", source=io.StringIO("".join(f"{line}\n" for line in lines)), sink=sink).run()
+        return sink.getvalue()
+
+    return say
+
+
+def test_a_letter_judges_and_the_next_case_comes(talk, desk):
+    shown = talk("a card_testing // five cards", "n", "q")
+    rows = desk.session.log.read()
+    assert [(row.verdict, row.typology, row.note) for row in rows] == [
+        ("anomalous", "card_testing", "five cards"),
+        ("normal", None, None),
+    ]
+    assert rows[0].item in shown and rows[1].item in shown and "1 label · 1 found" in shown
+
+
+def test_undo_skip_escalate_and_the_score(talk, desk):
+    shown = talk("x", "s", "e", "z", "u", "?", "f u7", "o s9-0", "n", "o nothing")
+    verdicts = [row.verdict for row in desk.session.log.read()]
+    assert verdicts == ["asked", "skipped", "escalated", "withdrawn", "unsure", "normal"]
+    assert "p-value" in shown and "taken back" in shown and "s7-0" in shown and "no such item" in shown
+    assert desk.session.log.read()[-1].item == "s9-0"
+    assert desk.session.leases.held() == []
+
+
+def test_the_end_of_the_input_ends_the_session(talk, desk):
+    assert "[" in talk() and desk.session.log.read() == []
+
+
+def test_until_nothing_is_left(talk, desk):
+    ids = [str(item) for item in desk.book.items.ids]
+    desk.session.log.extend([Label(item, "normal", "bank") for item in ids[3:]])
+    assert "nothing is left" in talk("n", "a", "n")
+    assert desk.session.progress().labels == 90

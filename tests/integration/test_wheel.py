@@ -22,6 +22,8 @@ def test_a_wheel_finds_its_configuration(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert {"anomaly/conf/train.yaml", "anomaly/py.typed", "anomaly/report/templates/page.html"} <= set(names)
+    page = ("templates/case.html", "static/session.js", "static/queue.js", "static/session.css", "static/icon.svg")
+    assert {f"anomaly/labelling/{name}" for name in page} <= set(names)
     assert not [name for name in names if name.startswith("tests")]
     # -P and the path keep the checkout out of sight.
     run = [sys.executable, "-P", "-m", "anomaly", "simulate", "out=shop", "users=20", "days=10"]

@@ -33,9 +33,10 @@ from anomaly.active.strategies import (
 from anomaly.base import Detector, EventDetector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.columns import ColumnTails
+from anomaly.detectors.core import CoreDetector
 from anomaly.detectors.embedding import EmbeddingDetector
 from anomaly.detectors.finetuned import FineTunedDetector
-from anomaly.detectors.core import CoreDetector
+from anomaly.detectors.labelled import LabelledForest
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
@@ -131,6 +132,7 @@ DETECTORS = [
     Case("rarity", lambda seed: RarityDetector()),
     Case("own_past", lambda seed: OwnPastDetector()),
     Case("core", _core),
+    Case("labelled_forest", lambda seed: LabelledForest(prior=_core(seed), trees=20, random_state=seed)),
     Case("column_tails", lambda seed: ColumnTails(random_state=seed)),
     Case("robust_z", lambda seed: RobustZDetector()),
     Case("iqr", lambda seed: IQRDetector()),

@@ -15,7 +15,7 @@ from anomaly.detectors.needs import memory_needed
 from anomaly.metrics import auroc
 
 NETWORKS = {"autoencoder", "vae", "deep_svdd", "lunar", "dif"}
-SETS = {"default", "counts", "table", "none"}
+SETS = {"default", "counts", "table", "table_labelled", "none"}
 ON_SEQUENCES = {"own_past"}
 
 

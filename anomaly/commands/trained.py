@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from anomaly.commands.compose import TABLE, compose
-from anomaly.sweeps.competitors import Clock, Competitor, Outcome
+from anomaly.sweeps.competitors import Clock, Competitor, OnFeatures, Outcome
 from anomaly.sweeps.task import SequenceTask, TableTask, item_ids
 
 if TYPE_CHECKING:
@@ -69,6 +69,34 @@ class Trained(Competitor):
         schema = table_schema(fit, TableRoles(numeric=task.fit.names))
         _, scored, clock, notes = _run(what, fit, schema, score, None)
         return _outcome(scored, clock, notes, None)
+
+
+class Preset(Competitor):
+    """A detector on features as a choice of the group `detector` has it; it gets the labels of a budget if it can.
+
+    Parameters
+    ----------
+    choice : of the group; its first detector takes part
+    """
+
+    rests_on = ("features", "scores", "detectors")
+
+    def __init__(self, *, choice: str) -> None:
+        self.choice = choice
+
+    def told(self) -> Any:
+        """Return the detector's configuration."""
+        return self._config(0)
+
+    def compete(self, task: Task) -> Outcome:
+        """Fit and score."""
+        from anomaly.commands.targets import instantiate
+
+        return OnFeatures(detector=instantiate(self._config(task.seed))).compete(task)
+
+    def _config(self, seed: int) -> Any:
+        found = _settings([f"experiment={TABLE}", f"detector={self.choice}"], {"seed": seed}).values["detector"]
+        return next(iter(found.values()))
 
 
 def _run(

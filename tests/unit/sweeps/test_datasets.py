@@ -121,3 +121,14 @@ def test_pyod_as_it_comes_is_what_pyod_gives(table: Make) -> None:
     assert AsItComes(detector={"_target_": "pyod.models.iforest.IForest"}).uses_seed()
     with pytest.raises(ConfigError, match=r"expected a class of pyod\.models"):
         AsItComes(detector={"_target_": "sklearn.svm.SVC"}).uses_seed()
+
+
+def test_the_folders_of_real_data_are_read_in_place(data: Path) -> None:
+    kinds = {name: find_sets([name], data) for name in ("sequences", "tabular", "aad")}
+    assert {s.kind for s in kinds["sequences"]} == {"sequences"} and "hdfs_100k" not in {
+        s.name for s in kinds["sequences"]
+    }
+    sizes = [s.path.stat().st_size for s in kinds["tabular"]]
+    assert sizes == sorted(sizes) and {s.kind for s in (*kinds["tabular"], *kinds["aad"])} == {"table"}
+    small = kinds["aad"][0]
+    assert 0 < small.truth(small.task(0).ids).mean() < 0.5 and len(small.fingerprint) == 16

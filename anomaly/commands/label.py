@@ -33,18 +33,25 @@ def command(settings: Settings) -> None:
         raise ConfigError(f"ui={values['ui']}: expected one of {', '.join(_UIS)}")
     run = Run.load(values["run"], allow=settings.allow)
     with Console(quiet=values["quiet"]) as console, _log(run, values) as log:
-        if values["import"] is not None or values["export"] is not None:
-            _exchange(log, values, console)
+        exchanged = _exchange(log, values, console)
+        if exchanged and values["import"] is None:
             return
         console.progress("opening")
         desk = open_desk(run, log, values, _parts(settings))
         console.end_progress()
-        try:
-            _open(desk, run, values, console)
-        finally:
-            # From now on new events are ranked by what was said.
-            if desk.session.learner.taught:
-                run.keep_learner(desk.session.learner.learner)
+        # What a session that was killed has learnt is kept now, what this one learns when it ends.
+        _keep(run, desk)
+        if not exchanged:
+            try:
+                _open(desk, run, values, console)
+            finally:
+                _keep(run, desk)
+
+
+def _keep(run: Run, desk: Desk) -> None:
+    """Keep what the labels have taught: from now on new events are ranked by what was said."""
+    if desk.session.learner.taught:
+        run.keep_learner(desk.session.learner.learner)
 
 
 def _log(run: Run, values: dict[str, Any]) -> LabelLog:
@@ -53,7 +60,8 @@ def _log(run: Run, values: dict[str, Any]) -> LabelLog:
     return LabelLog(where, session=run.path.resolve().name, read_only=only_reads)
 
 
-def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> None:
+def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> bool:
+    """Take labels in or out, and return whether that was asked for."""
     if values["import"] is not None:
         name = values["annotator"] or Path(values["import"]).stem
         rows = read_labels(values["import"], annotator=name, source=values["source"])
@@ -62,6 +70,7 @@ def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> None:
         table = log.frame()
         path = write_labels(table, values["export"], everything=values["everything"])
         console.say(f"written: {path} ({table.height} rows in the log)")
+    return values["import"] is not None or values["export"] is not None
 
 
 def _parts(settings: Settings) -> tuple[Learner, QueryStrategy]:

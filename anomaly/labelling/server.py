@@ -58,12 +58,12 @@ def serve(desk: Desk, gate: Gate, *, host: str, port: int, say: Callable[[str], 
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         # A server that was killed leaves its address in a waiting state; the next one takes it over.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
+        listener.close()
         raise ConfigError(f"host={host} port={port}: cannot be listened on ({error}); choose another port=") from error
     return listener

@@ -37,6 +37,7 @@ _ROWWISE = {"IsolationForest"}
 """Estimators that score a row that they were fitted on as any other."""
 _LIMIT = 1e12
 _BLOCK, _FIXED = 50_000, 64
+_FORESTS, _POOL = ("IForest", "IsolationForest"), 50_000
 
 
 class PyODDetector(Detector):
@@ -91,7 +92,7 @@ class PyODDetector(Detector):
         if scaling == "auto":
             scaling = "none" if kind.__name__ in _FREE_OF_SCALE else "robust"
         self.prepare_ = TablePreparer(scaling=scaling, constants=self.constants).fit(X)
-        rows = self._reference_rows(len(X), kind.__name__)
+        rows = self._reference_rows(len(X), kind.__name__, options)
         values = self.prepare_.transform(_rows(X, rows))
         if kind.__name__ not in _LINEAR:
             values = _spread(values, self.random_state)
@@ -156,10 +157,14 @@ class PyODDetector(Detector):
                 out[rows] = self._clean(_score(self.estimator_, self.prepare_.transform(_rows(X, rows))))
         return out
 
-    def _reference_rows(self, n: int, name: str) -> NDArray[np.int64]:
-        if name in _LINEAR or n <= self.reference:
+    def _reference_rows(self, n: int, name: str, options: dict[str, Any]) -> NDArray[np.int64]:
+        most = n if name in _LINEAR else self.reference
+        if name in _FORESTS and options.get("max_samples", "auto") == "auto":
+            # Each tree draws 256 rows; out of fewer it draws them quicker, and no worse.
+            most = _POOL
+        if n <= most:
             return np.arange(n)
-        return np.sort(np.random.default_rng(self.random_state).choice(n, self.reference, replace=False))
+        return np.sort(np.random.default_rng(self.random_state).choice(n, most, replace=False))
 
     def _fit_estimator(self, kind: type, options: dict[str, Any], values: NDArray[np.float32]) -> Any:
         options = _adapted(kind, dict(options), values, self.random_state)

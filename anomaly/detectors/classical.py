@@ -37,7 +37,7 @@ _ROWWISE = {"IsolationForest"}
 """Estimators that score a row that they were fitted on as any other."""
 _LIMIT = 1e12
 _BLOCK, _FIXED = 50_000, 64
-_FORESTS, _POOL = ("IForest", "IsolationForest"), 50_000
+_FORESTS, _POOL, _SAMPLE = ("IForest", "IsolationForest"), 25_600, 2_000
 
 
 class PyODDetector(Detector):
@@ -119,7 +119,7 @@ class PyODDetector(Detector):
         if type(self.estimator_).__name__ not in _ROWWISE or len(X) <= self.reference:
             return super()._set_scores(X)
         self._unscored = X
-        drawn = np.random.default_rng(self.random_state).choice(len(X), self.reference, replace=False)
+        drawn = np.random.default_rng(self.random_state).choice(len(X), min(_SAMPLE, self.reference), replace=False)
         scores = self.decision_function(_rows(X, np.sort(drawn)))
         self.threshold_ = float(np.quantile(scores, 1 - self.contamination))
         return self

@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from anomaly.explain.words import percent
+from anomaly.explain.words import edit_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -103,20 +103,6 @@ def _contrast(story: Story, say: dict[str, str]) -> Iterable[Any]:
         yield Text.assemble((f"\n{say['nearest']}  ", "bold"), names)
     if story.edit:
         yield Text.assemble((f"\n{say['edit']}  ", "bold"), edit_text(story.edit))
-
-
-def edit_text(edit: Any) -> str:
-    """Return the smallest edit as a phrase."""
-    parts = [f"with {row['field']} = {row['value']} at event {row['position'] + 1}" for row in edit["replaced"]]
-    if edit["dropped"]:
-        places = ", ".join(str(position + 1) for position in edit["dropped"][:12])
-        more = len(edit["dropped"]) - 12
-        rest = f" and {more} more" if more > 0 else ""
-        parts.append(f"without event{'s' if len(edit['dropped']) > 1 else ''} {places}{rest}")
-    if not parts:
-        return "as it is" if edit["enough"] else "by no small edit"
-    result = f"p = {edit['p_value']:.2g}"
-    return f"{', '.join(parts)} ({result})" if edit["enough"] else f"not even {', '.join(parts)} ({result})"
 
 
 def _bar(share: float, width: int = BAR) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from anomaly.commands.console import Console
 from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import policy
-from anomaly.errors import ArtifactError
+from anomaly.errors import ArtifactError, ConfigError, SchemaError
+from anomaly.report.beside import folder_beside
 from anomaly.report.data import Case, CaseEvent, ReportData
 from anomaly.report.page import write_report
+from anomaly.report.whys import Whys, explain_top
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from anomaly.scores.thresholds import ThresholdPolicy
     from anomaly.sequences.store import SequenceStore
 
+_DRIFT_FROM = 1000
+"""Events below which their shares tell nothing of a change."""
 CASES, CASE_EVENTS = 50, 60
 """Top items that are shown with their events, and how many of these."""
 
@@ -37,16 +42,20 @@ def command(settings: Settings) -> None:
     run = Run.load(values["run"], allow=settings.allow)
     metrics = run.metrics
     scores = flag(run, chosen) if chosen else run.scores
-    if values["labels"] is not None:
-        labels = read_table(values["labels"], "labels")
+    labels = None if values["labels"] is None else read_table(values["labels"], "labels")
+    if values["group"] is not None and labels is None:
+        raise ConfigError(f"group={values['group']}: a column of the labels; give labels= as well")
+    if labels is not None:
         metrics = figures_of(scores, labels, run.facts["unit"], values["labels_id"], values["labels_split"])
     out = Path(values["out"] or run.path / "report.html")
     with Console(quiet=values["quiet"]) as console:
         console.progress("writing the report")
-        report_run(run, metrics, out=out, threshold=chosen, scores=scores)
-        if values["labels"] is not None:
+        told = {"labels": labels, "labels_id": values["labels_id"], "group": values["group"]}
+        report_run(run, metrics, out=out, threshold=chosen, scores=scores, **told)
+        if labels is not None:
             write_json(out.with_name("metrics.json"), metrics)
-        manifest.renew(out.parent, (out.name, "metrics.json"))
+        beside = [f"{folder_beside(out).name}/{path.name}" for path in sorted(folder_beside(out).iterdir())]
+        manifest.renew(out.parent, (out.name, "metrics.json", *beside))
         console.say(f"report: {out}")
 
 
@@ -64,22 +73,36 @@ def report_run(
     out: Path | None = None,
     threshold: ThresholdPolicy | None = None,
     scores: pl.DataFrame | None = None,
+    labels: pl.DataFrame | None = None,
+    labels_id: str | None = None,
+    group: str | None = None,
 ) -> Path:
-    """Write the page of a run and return where it lies."""
+    """Write the page of a run and return where it lies.
+
+    Parameters
+    ----------
+    labels, labels_id, group : the table of labels, its key and its column that groups the flags
+    """
     found = run.scores if scores is None else scores
-    data = _report_data(run, metrics, threshold or run.threshold, found)
+    groups = [] if group is None or labels is None else group_rows(found, labels, group, labels_id, run.facts["unit"])
+    data = _report_data(run, metrics, threshold or run.threshold, found, groups, group or "")
     return write_report(data, out or run.path / "report.html")
 
 
 def _report_data(
-    run: Run, metrics: dict[str, Any] | None, threshold: ThresholdPolicy, scores: pl.DataFrame
+    run: Run,
+    metrics: dict[str, Any] | None,
+    threshold: ThresholdPolicy,
+    scores: pl.DataFrame,
+    groups: list[dict[str, Any]],
+    grouped_by: str,
 ) -> ReportData:
     ensemble, facts, events = run.ensemble, run.facts, run.event_scores
     warnings = list(ensemble.warnings_)
     try:
-        timelines = _timelines(run, scores, events)
+        whys = explain_top(run, scores) if facts["unit"] == "sequence" else Whys(_timelines(run, scores, events))
     except ArtifactError as error:
-        timelines = []
+        whys = Whys()
         warnings.append(f"the events of the top items are not shown: {error}")
     return ReportData(
         title=run.path.resolve().name,
@@ -91,7 +114,12 @@ def _report_data(
         schema=facts["schema"],
         training=ensemble.curve_,
         event_scores=events,
-        timelines=timelines,
+        timelines=whys.timelines,
+        reasons=whys.reasons,
+        clusters=whys.clusters,
+        drift=_drift(run),
+        groups=groups,
+        grouped_by=grouped_by,
         members=_members(ensemble, metrics),
         power=_power(ensemble, threshold),
         warnings=warnings,
@@ -100,6 +128,45 @@ def _report_data(
         held_out_p_values=ensemble.reference_p_values_,
         item=facts["unit"],
     )
+
+
+def group_rows(
+    scores: pl.DataFrame, labels: pl.DataFrame, group: str, labels_id: str | None, unit: str
+) -> list[dict[str, Any]]:
+    """Return how many of each group were flagged, and of its normal ones where labels tell these.
+
+    Raises
+    ------
+    SchemaError
+        If the labels have no such column.
+    """
+    key = "id" if unit == "event" else "sequence"
+    own = labels_id or key
+    missing = [name for name in (own, group) if name not in labels.columns]
+    if missing:
+        raise SchemaError(f"labels: no column {missing[0]}; there are {', '.join(labels.columns)}")
+    normal = pl.col("label") == 0 if "label" in labels.columns else pl.lit(False)
+    told = labels.select(pl.col(own).cast(pl.String).alias("key"), pl.col(group).alias("group"), normal.alias("normal"))
+    rows = scores.select(pl.col(key).cast(pl.String).alias("key"), "flagged").join(told, on="key")
+    table = rows.group_by("group").agg(
+        pl.len().alias("n"),
+        pl.col("flagged").sum(),
+        pl.col("normal").sum(),
+        (pl.col("flagged") & pl.col("normal")).sum().alias("false"),
+    )
+    return table.with_columns(pl.col("group").cast(pl.String).fill_null("–")).sort("group").to_dicts()
+
+
+def _drift(run: Run) -> list[dict[str, Any]]:
+    """Return what is notably different in the latest fifth of the events; nothing where there is no time."""
+    try:
+        store = run.sequences
+    except ArtifactError:
+        return []
+    if not store.has_time or store.n_events < _DRIFT_FROM:
+        return []
+    late = np.asarray(store.time) >= np.quantile(store.time, 0.8)
+    return [asdict(line) for line in run.encoder.drift(store.codes[late]) if line.notable]
 
 
 def _run_facts(run: Run) -> dict[str, Any]:

@@ -9,6 +9,7 @@ Shapes: T events, N sequences, F fields of the axis.
 from __future__ import annotations
 
 from functools import singledispatch
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Split = Mapping[str, tuple[Floats, bool]]
 
+_FAST, _REGULAR, _SEVERAL = 0.3, 0.12, 4
+"""Mean transform of the gaps of a burst; spread of those of a clock, and how many gaps it takes to tell."""
+
 
 class Parts(NamedTuple):
     """What a member's statistics are made of.
@@ -37,11 +41,15 @@ class Parts(NamedTuple):
     ----------
     high, low : statistic to (weights (T, F), whether they are exact), where it is large, and where it is small
     embedding_ND : what the members on features read beside the aggregates
+    surprise_T : what each event tells beyond what was expected of it, where a member reads the whole past
+    kinds : statistic to (n,) the reason's code, where it is not the statistic alone that decides it
     """
 
     high: dict[str, tuple[Any, bool]]
     low: dict[str, tuple[Any, bool]]
     embedding_ND: NDArray[np.float32] | None = None
+    surprise_T: Floats | None = None
+    kinds: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 @singledispatch
@@ -134,7 +142,23 @@ def _(member: NextEventDetector, axis: Axis) -> Parts:
     if r.timed:
         high |= _time(axis, r)
         low |= _slow_time(axis, r)
-    return Parts(high, low, r.embedding_ND)
+    kinds = {"gap_ks": pace(axis, r), "gap_mean": pace(axis, r)} if r.timed else {}
+    return Parts(high, low, r.embedding_ND, np.maximum(excess.sum(axis=1), 0.0), kinds)
+
+
+def pace(axis: Axis, r: EventResiduals) -> NDArray[Any]:
+    """Return (n,) the code of each sequence's pace, by where the transforms of its gaps lie and how close together."""
+    known = ~np.isnan(r.gap_pit_T)
+    u = np.where(known, np.nan_to_num(r.gap_pit_T), 0.0).astype(np.float64)
+    n = np.maximum(axis.ragged.sum(known.astype(np.float64)), 1.0)
+    mean = axis.ragged.sum(u) / n
+    spread = np.sqrt(np.maximum(axis.ragged.sum(u**2) / n - mean**2, 0.0))
+    codes = np.full(len(n), "UNUSUAL_PACE", dtype=object)
+    codes[mean < _FAST] = "BURST"
+    codes[mean > 1 - _FAST] = "LONG_SILENCE"
+    # A uniform transform spreads by 0.29: far less of it, over several gaps, is a clock.
+    codes[(n >= _SEVERAL) & (spread < _REGULAR)] = "TIMING_TOO_REGULAR"
+    return codes
 
 
 def event_parts(member: EventDetector, axis: Axis) -> Parts:

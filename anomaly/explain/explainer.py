@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LEAD = 4.0
+"""What the leading member's surprise counts against the parts, where all of the evidence speaks of surprise."""
+SURPRISES = ("UNEXPECTED_EVENT", "UNEXPECTED_EVENTS", "RARE_EVENT", "RARE_COMBINATION", OTHER)
+
 Key = tuple[str, str]
 """A reason's code, and the field that it is about."""
 
@@ -45,6 +49,7 @@ class Reasoned(Explanation):
     low_nm : whether a statistic is odd for being small
     features : what members on features read, or None
     feature_nK : (n, K) the part of the evidence that each feature carries
+    rank_T : (T,) where to look first, see `Ledger.rank`
     reasons : (code, field) to (T,) the part of the evidence that speaks for it
     reason_p : (code, field) to (n,) the smallest p-value among the statistics that do
     """
@@ -56,8 +61,33 @@ class Reasoned(Explanation):
     low_nm: NDArray[np.bool_]
     features: FeatureMatrix | None
     feature_nK: Floats
+    rank_T: Floats
     reasons: dict[Key, Floats]
     reason_p: dict[Key, Floats]
+
+    def take(self, rows: NDArray[np.int64]) -> Reasoned:
+        """Return the explanations of some of the sequences."""
+        places, offsets = self.store.events_of(rows)
+        places = places - self.store.offsets[0]
+        return replace(
+            self,
+            evidence_n=self.evidence_n[rows],
+            statistic_nm=self.statistic_nm[rows],
+            part_TF=self.part_TF[places],
+            offsets=offsets,
+            store=self.store.take(rows),
+            score_n=self.score_n[rows],
+            p_value_n=self.p_value_n[rows],
+            p_nm=self.p_nm[rows],
+            low_nm=self.low_nm[rows],
+            features=None
+            if self.features is None
+            else FeatureMatrix(self.features.values[rows], self.features.names, None),
+            feature_nK=self.feature_nK[rows],
+            rank_T=self.rank_T[places],
+            reasons={key: part_T[places] for key, part_T in self.reasons.items()},
+            reason_p={key: p_n[rows] for key, p_n in self.reason_p.items()},
+        )
 
 
 class Ledger:
@@ -66,8 +96,25 @@ class Ledger:
     def __init__(self, axis: Axis) -> None:
         self.axis = axis
         self.part_TF = axis.zeros()
+        self.surprise_T: Floats | None = None
         self.reasons: dict[Key, Floats] = {}
         self.p_values: dict[Key, Floats] = {}
+
+    def rank(self) -> Floats:
+        """Return (T,) where to look first: what an event carries, and what it tells a member that reads all the past.
+
+        Members that see the event before alone find what follows an odd event as odd as the event itself. So the more
+        of the evidence speaks of surprise, the more the surprise of that member counts.
+        """
+        ragged = self.axis.ragged
+        shares: Floats = self.axis.shares(self.part_TF).sum(axis=1)
+        if self.surprise_T is None:
+            return shares
+        spoken = sum((part for (code, _), part in self.reasons.items() if code in SURPRISES), np.zeros(len(shares)))
+        total = np.maximum(ragged.sum(self.part_TF.sum(axis=1)), 1e-12)
+        weight = LEAD * (ragged.sum(spoken) / total) ** 2 / np.maximum(ragged.sum(self.surprise_T), 1e-12)
+        rank: Floats = shares + weight[ragged.owner] * self.surprise_T
+        return rank
 
     def book(self, key: Key, part_TF: Floats, p_n: Floats, rows_N: NDArray[np.bool_]) -> None:
         """Add parts of some sequences, and the p-value behind them."""
@@ -132,6 +179,7 @@ class EnsembleExplainer(Explainer):
             low_nm=low_nm,
             features=features,
             feature_nK=feature_nK,
+            rank_T=ledger.rank(),
             reasons=ledger.reasons,
             reason_p=ledger.p_values,
         )
@@ -160,11 +208,12 @@ class EnsembleExplainer(Explainer):
         for member, detector in self.ensemble.bank_.event_members_.items():
             found = find(detector, axis)
             embedding = found.embedding_ND if embedding is None else embedding
+            ledger.surprise_T = found.surprise_T if ledger.surprise_T is None else ledger.surprise_T
             for k in (k for k, name in enumerate(names) if name.split(".", 1)[0] == member):
                 weight_TF, exact[names[k]] = _weights(found, names[k].partition(".")[2], low_nm[:, k], axis)
                 part_TF = axis.shares(weight_TF) * part_nm[axis.ragged.owner, k][:, None]
-                for low in np.unique(low_nm[:, k]):
-                    ledger.book(code_of_statistic(names[k], bool(low)), part_TF, p_nm[:, k], low_nm[:, k] == low)
+                for key, rows_N in _keys(found, names[k], low_nm[:, k]):
+                    ledger.book(key, part_TF, p_nm[:, k], rows_N)
         return exact, embedding
 
     def _elsewhere(self, ledger: Ledger, names: tuple[str, ...], part_nm: Floats, p_nm: Floats) -> None:
@@ -215,6 +264,15 @@ class EnsembleExplainer(Explainer):
                 total += share_nK * part_nm[:, names.index(name)][:, None]
                 exact[name] = is_exact
         return features, total, exact
+
+
+def _keys(found: Parts, name: str, low_n: NDArray[np.bool_]) -> list[tuple[Key, NDArray[np.bool_]]]:
+    """Return the reasons that a statistic speaks for, and in which sequences."""
+    kinds = found.kinds.get(name.partition(".")[2])
+    if kinds is None:
+        return [(code_of_statistic(name, bool(low)), low_n == low) for low in np.unique(low_n)]
+    rows: list[tuple[Key, NDArray[np.bool_]]] = [((str(code), ""), kinds == code) for code in dict.fromkeys(kinds)]
+    return rows
 
 
 def _weights(found: Parts, statistic: str, low_n: NDArray[np.bool_], axis: Axis) -> tuple[Floats, bool]:

@@ -2,8 +2,8 @@
 
 Of an isolation forest, how much faster than by halving the splits on a feature isolate the row; of frozen tails, each
 column's own term; of neighbours, each feature's part of the squared distances to them; of robust ranges, the distances
-themselves. Of another scikit-learn detector, how far each scaled column lies from the middle; of anything else nothing is
-known, and all features share it.
+themselves. Of another scikit-learn detector, how far each scaled column lies from the middle; of anything else nothing
+is known, and all features share it.
 
 Shapes: n rows, K features, j prepared columns.
 """

@@ -68,7 +68,7 @@ class _Telling:
 
     def _ranked(self, n: int) -> NDArray[np.int64]:
         start, stop = self.e.offsets[n] + self.e.store.context[n], self.e.offsets[n + 1]
-        order = np.argsort(-self.e.event_T[start:stop], kind="stable")
+        order = np.argsort(-self.e.rank_T[start:stop], kind="stable")
         return np.asarray(start + order, np.int64)
 
     @cached_property
@@ -92,7 +92,7 @@ class _Telling:
                     code = int(likely[name].codes[row[t], 0])
                     if code != e.store.codes[t, f]:
                         options.append((t, f, code))
-        return smallest_edits(self.explainer.ensemble, e.store, e.p_value_n, e.event_T, options)
+        return smallest_edits(self.explainer.ensemble, e.store, e.p_value_n, e.rank_T, options)
 
     @cached_property
     def nearest(self) -> tuple[NDArray[np.int64], Floats]:
@@ -151,7 +151,7 @@ class _Telling:
         for name in (f for f in fields if f in likely and t in row):
             found, k = likely[name], row[t]
             for code, p in zip(found.codes[k], found.p[k], strict=True):
-                if p > found.own[k]:
+                if p > 2 * found.own[k]:
                     value = self.encoder.decode(name, np.array([code]))[0]
                     out.append(Likelier(name, value, float(p), float(found.own[k])))
         return out

@@ -74,7 +74,8 @@ class Story:
     ----------
     evidence : combined; the score is a monotone function of it, and the parts of the statistics, of the events, of the
         fields and of the reasons each sum to it
-    statistics, events : those that carry anything, the largest first
+    statistics : those that carry anything, the largest first
+    events : the first to look at
     exact : share of the evidence whose split over events and fields is exact
     fields : field to part; "gap", "end" and "whole" are no columns
     reasons : the largest first

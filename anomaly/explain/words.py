@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anomaly.sequences.store import SequenceStore
 
 _DATES_FROM = 315_532_800_000_000
@@ -36,3 +38,17 @@ def percent(share: float) -> str:
     if share >= 0.0995:
         return f"{100 * share:.0f}%"
     return f"{100 * share:.2g}%" if share >= 1e-4 else "<0.01%" if share > 0 else "0%"
+
+
+def edit_text(edit: Mapping[str, Any]) -> str:
+    """Return the smallest edit as a phrase."""
+    parts = [f"with {row['field']} = {row['value']} at event {row['position'] + 1}" for row in edit["replaced"]]
+    if edit["dropped"]:
+        places = ", ".join(str(position + 1) for position in edit["dropped"][:12])
+        more = len(edit["dropped"]) - 12
+        rest = f" and {more} more" if more > 0 else ""
+        parts.append(f"without event{'s' if len(edit['dropped']) > 1 else ''} {places}{rest}")
+    if not parts:
+        return "as it is" if edit["enough"] else "by no small edit"
+    result = f"p = {edit['p_value']:.2g}"
+    return f"{', '.join(parts)} ({result})" if edit["enough"] else f"not even {', '.join(parts)} ({result})"

@@ -10,7 +10,7 @@ from anomaly.report.text import identity, plain
 if TYPE_CHECKING:
     from anomaly.report.data import ReportData
 
-TOP, TOP_EVENTS, OPEN = 50, 8, 3
+TOP, TOP_EVENTS, OPEN = 300, 8, 2
 STRIP_WIDTH, STRIP_HEIGHT = 600.0, 36.0
 
 
@@ -19,9 +19,17 @@ def top_cases(data: ReportData) -> list[dict[str, Any]]:
     scores = data.scores
     order = scores.sort("rank") if "rank" in scores.columns else scores.sort("score", descending=True)
     events = {_key(case.sequence): case for case in data.timelines}
+    reasons = {_key(sequence): told for sequence, told in data.reasons.items()}
+    cluster = {_key(m): k for k, row in enumerate(data.clusters, 1) for m in row["members"]}
     top = order.head(TOP).with_row_index("place", offset=1)
     highest = max(float(top["score"].max() or 0), 1e-9) if len(top) else 1.0  # type: ignore[arg-type]
-    return [_row(row, events.get(_key(row.get("sequence"))), highest) for row in top.iter_rows(named=True)]
+    rows = []
+    for row in top.iter_rows(named=True):
+        key = _key(row.get("sequence"))
+        case = events.get(key)
+        told = case.reasons if case is not None and case.reasons else reasons.get(key, ())
+        rows.append({**_row(row, case, highest), "reasons": told, "cluster": cluster.get(key)})
+    return rows
 
 
 def _key(value: Any) -> str:
@@ -42,6 +50,9 @@ def _row(row: dict[str, Any], case: Case | None, highest: float) -> dict[str, An
         "flagged": bool(row.get("flagged")),
         "open": row["place"] <= OPEN,
         **_events(case, row.get("length")),
+        "usual": case.usual if case is not None else (),
+        "nearest": [identity(name) for name in case.nearest] if case is not None else [],
+        "edit": case.edit if case is not None else "",
     }
 
 
@@ -58,7 +69,7 @@ def _span(first: Any, last: Any) -> str:
 def _events(case: Case | None, length: int | None) -> dict[str, Any]:
     """Return the strip of all given events and a table of those that carried most, in their own order."""
     if case is None or not case.events:
-        return {"strip": None, "events": [], "columns": []}
+        return {"strip": None, "events": [], "columns": [], "expects": False, "whole": False}
     events = [CaseEvent(*event) for event in case.events]
     n = case.length or length or max(event.position for event in events) + 1
     ranked = sorted(events, key=lambda event: -event.evidence)[:TOP_EVENTS]
@@ -74,6 +85,7 @@ def _events(case: Case | None, length: int | None) -> dict[str, Any]:
         "events": shown,
         "columns": list(dict.fromkeys(name for event in ranked for name in event.fields)),
         "whole": len(events) == n,
+        "expects": any(event.expected for event in ranked),
     }
 
 

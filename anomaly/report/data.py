@@ -20,6 +20,17 @@ class CaseEvent(NamedTuple):
     fields: Mapping[str, str]
     evidence: float
     top_field: str
+    expected: str = ""
+
+
+class Told(NamedTuple):
+    """A reason as the page tells it."""
+
+    code: str
+    title: str
+    severity: str
+    share: float
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -30,6 +41,10 @@ class Case:
     ----------
     events : of `CaseEvent`, or tuples in its order, by position
     length : events of the whole sequence; taken from the last position where it is not given
+    reasons : the largest first
+    usual : rows of ``field``, ``value``, ``here`` and ``usual``, shares of the events; ``whose`` is "own" or "all"
+    nearest : ids of the usual sequences that are most alike
+    edit : what would make it unremarkable, as a phrase
     """
 
     sequence: Any
@@ -39,6 +54,10 @@ class Case:
     p_value: float
     events: Sequence[CaseEvent | tuple[int, str, Mapping[str, str], float, str]]
     length: int | None = None
+    reasons: Sequence[Told] = ()
+    usual: Sequence[Mapping[str, Any]] = ()
+    nearest: Sequence[Any] = ()
+    edit: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +83,11 @@ class ReportData:
     reproduce : commands that make the same run again
     held_out_p_values : (n,) p-values of held-out sequences, to be compared with those of `scores`
     item : what is ranked, ``sequence``, ``event`` or ``row``
+    reasons : sequence to its reasons, for more than the top cases
+    clusters : rows of ``members`` and ``typical`` (sequences) and ``reasons`` (title and mean share)
+    drift : rows of ``field``, ``change``, ``before``, ``now`` and ``message``
+    groups : rows of ``group``, ``n``, ``flagged``, and with labels ``normal`` and ``false`` (normal ones flagged)
+    grouped_by : the column that groups
     """
 
     title: str
@@ -83,3 +107,8 @@ class ReportData:
     reproduce: Sequence[str] = ()
     held_out_p_values: NDArray[np.float64] | None = None
     item: str = "sequence"
+    reasons: Mapping[Any, Sequence[Told]] = field(default_factory=dict)
+    clusters: Sequence[Mapping[str, Any]] = ()
+    drift: Sequence[Mapping[str, Any]] = ()
+    groups: Sequence[Mapping[str, Any]] = ()
+    grouped_by: str = ""

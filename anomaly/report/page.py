@@ -12,44 +12,72 @@ from markupsafe import Markup
 
 from anomaly.atomic import replacing
 from anomaly.report import cases, sections, text
+from anomaly.report.beside import folder_beside, write_beside
 from anomaly.report.svg import Sheet
 
 if TYPE_CHECKING:
     from anomaly.report.data import ReportData
 
 
-def write_report(data: ReportData, path: Path | str) -> Path:
-    """Write the page, whole or not at all, and return where it lies."""
-    page = render(data)
+def write_report(data: ReportData, path: Path | str, *, beside: bool = True) -> Path:
+    """Write the page, whole or not at all, and return where it lies.
+
+    Parameters
+    ----------
+    beside : write its figures as SVG and its tables as CSV too, into a folder beside it, see `folder_beside`
+    """
+    path = Path(path)
+    page, sheet = _render(data)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
-    return Path(path)
+    if beside:
+        write_beside(data, sheet, folder_beside(path))
+    return path
 
 
 def render(data: ReportData) -> str:
     """Return the page as HTML; equal data give equal bytes."""
+    return _render(data)[0]
+
+
+def _render(data: ReportData) -> tuple[str, Sheet]:
     sheet, environment = Sheet(), _environment()
     parts = _parts(data, sheet)
     css = f"{environment.get_template('page.css').render()}\n{sheet.css}\n"
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    # The style sheet is the package's own file and matplotlib's rules: no value of the data reaches it.
-    return environment.get_template("page.html").render(data=data, css=Markup(css), policy=policy, **parts)
+    # The style sheet is the package's own file and matplotlib's rules, the script the package's own file: no value of
+    # the data reaches either.
+    script = environment.get_template("filter.js").render()
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{_digest(css)}'; script-src 'sha256-{_digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    page = environment.get_template("page.html").render(
+        data=data, css=Markup(css), script=Markup(script), policy=policy, **parts
+    )
+    return page, sheet
 
 
 def _parts(data: ReportData, sheet: Sheet) -> dict[str, Any]:
+    top = cases.top_cases(data)
     return {
         "headline": sections.headline(data),
         "finding_columns": list(dict.fromkeys(name for row in data.findings for name in row)),
         "distribution": sections.distribution(data, sheet) if len(data.scores) else None,
         "over_time": sections.over_time(data, sheet) if len(data.scores) else None,
-        "cases": cases.top_cases(data),
+        "cases": top,
+        "choices": sections.reason_choices(top),
+        "clusters": sections.clusters(data),
+        "groups": sections.groups(data),
         "fields": sections.carrying_fields(data),
         "members": sections.members(data),
         "power": sections.power(data),
         "training": sections.training(data, sheet),
         "labelled": sections.labelled(data, sheet),
     }
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _environment() -> Environment:

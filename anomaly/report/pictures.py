@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
+from anomaly.metrics.intervals import wilson
 from anomaly.report.svg import ACCENT, ALERT, INK, MUTED, RULE, SETTINGS, SOFT, canvas
 from anomaly.report.text import clean, share
 
@@ -54,6 +55,24 @@ def score_survival(scores: NDArray[np.float64], threshold: float | None) -> Figu
     if threshold is not None and np.isfinite(threshold):
         axes.axvline(threshold, color=ALERT, linewidth=1.4, label=f"threshold {threshold:.2f}")
     _legend(axes)
+    return figure
+
+
+def calibration(held_out: NDArray[np.float64]) -> Figure:
+    """Draw the share of held-out items at or below each p-value, with the band in which chance leaves it."""
+    figure, axes = canvas()
+    n = len(held_out)
+    levels = np.geomspace(max(1 / n, 1e-6), 1, 60)
+    observed = np.searchsorted(np.sort(held_out), levels, side="right") / n
+    low, high = wilson(levels * n, np.full(len(levels), n))
+    axes.fill_between(levels, np.maximum(low, 0.3 / n), high, color=SOFT, linewidth=0, label="chance, 95%")
+    axes.plot(levels, levels, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
+    axes.plot(levels, np.maximum(observed, 0.3 / n), color=ACCENT, label="held-out")
+    axes.set(xlabel="p-value", ylabel="share at or below", xscale="log", yscale="log", ylim=(0.3 / n, 1.4))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda y, _: share(y)))
+        axis.set_minor_locator(NullLocator())
+    _legend(axes, "lower right")
     return figure
 
 

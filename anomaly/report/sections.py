@@ -79,6 +79,8 @@ def distribution(data: ReportData, sheet: Sheet) -> dict[str, Any]:
         sheet.add(pictures.p_value_histogram(p, held_out), _p_text(p, held_out)),
         sheet.add(pictures.score_survival(scores, cut), _score_text(scores, cut)),
     ]
+    if held_out is not None and len(held_out):
+        pair.append(sheet.add(pictures.calibration(held_out), _calibration(held_out) or ""))
     return {"pictures": pair, "levels": _levels(data.scores), "calibration": _calibration(held_out)}
 
 
@@ -154,11 +156,56 @@ def members(data: ReportData) -> dict[str, Any]:
     for row in data.members:
         figures = {**row, **judged.get(row["member"], {})}
         rows.append({k: figures.get(k) for k in ("member", "weight", "auroc", "average_precision")})
+    agreement = agreements(data.scores)
+    for row in rows:
+        row["agreement"] = agreement.get(str(row["member"]))
     rows.sort(key=lambda row: (-(row["weight"] or 0.0), str(row["member"])))
     most = max((row["weight"] or 0.0 for row in rows), default=0.0) or 1.0
     for row in rows:
         row["bar"] = max(row["weight"] or 0.0, 0.0) / most
-    return {"rows": rows, "judged": any(row["auroc"] is not None for row in rows)}
+    agree = any(row["agreement"] is not None for row in rows)
+    return {"rows": rows, "judged": any(row["auroc"] is not None for row in rows), "agree": agree}
+
+
+def agreements(scores: pl.DataFrame) -> dict[str, float]:
+    """Return the share of the flagged that each member by itself puts among as many of its own highest scores."""
+    if "flagged" not in scores.columns or not scores["flagged"].any():
+        return {}
+    flagged = scores["flagged"].to_numpy()
+    k, found = int(flagged.sum()), {}
+    for name in scores.columns:
+        if name.startswith("score."):
+            own = np.argsort(-scores[name].to_numpy(), kind="stable")[:k]
+            found[name.removeprefix("score.")] = float(flagged[own].mean())
+    return found
+
+
+def clusters(data: ReportData) -> list[dict[str, Any]]:
+    """Return the patterns among the flagged, the largest first."""
+    return [{**row, "number": k, "size": len(row["members"])} for k, row in enumerate(data.clusters, 1)]
+
+
+def reason_choices(cases: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
+    """Return code, title and number of cases of every reason among them, the commonest first."""
+    counts: dict[tuple[str, str], int] = {}
+    for case in cases:
+        for told in case["reasons"]:
+            counts[told.code, told.title] = counts.get((told.code, told.title), 0) + 1
+    return [(code, title, n) for (code, title), n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def groups(data: ReportData) -> list[dict[str, Any]]:
+    """Return the flag rate of every group with its Wilson interval, and that of the normal ones where it is known."""
+    rows = []
+    for row in sorted(data.groups, key=lambda row: -row["n"]):
+        low, high = wilson(row["flagged"], row["n"])
+        found: dict[str, Any] = {**row, "alarms": None}
+        found["rate"] = {"value": row["flagged"] / row["n"], "low": float(low), "high": float(high)}
+        if row.get("normal"):
+            low, high = wilson(row["false"], row["normal"])
+            found["alarms"] = {"value": row["false"] / row["normal"], "low": float(low), "high": float(high)}
+        rows.append(found)
+    return rows[:40]
 
 
 def power(data: ReportData) -> list[dict[str, Any]]:

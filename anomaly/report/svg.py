@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 INK, MUTED, RULE, ACCENT, ALERT, SOFT = "#000001", "#000002", "#000003", "#000004", "#000005", "#000006"
 _VARIABLES = {INK: "ink", MUTED: "muted", RULE: "rule", ACCENT: "accent", ALERT: "alert", SOFT: "soft"}
+_LIGHT = {INK: "#1c2126", MUTED: "#59636e", RULE: "#dde1e5", ACCENT: "#0b62a4", ALERT: "#b84a00", SOFT: "#cfe0ee"}
 SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",
@@ -59,6 +60,8 @@ class Sheet:
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._figures = 0
+        self.files: list[str] = []
+        """The figures as SVG files of their own, in the order in which they were added."""
 
     @property
     def css(self) -> str:
@@ -71,6 +74,7 @@ class Sheet:
         with matplotlib.rc_context(SETTINGS):
             figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
         self._figures += 1
+        self.files.append(_alone(buffer.getvalue()))
         return self._inline(buffer.getvalue(), f"g{self._figures}-", description)
 
     def _inline(self, svg: str, prefix: str, description: str) -> Markup:
@@ -91,6 +95,13 @@ class Sheet:
         style = re.sub(r"#00000[1-6]", lambda m: f"var(--{_VARIABLES[m[0]]})", style)
         style = re.sub(r"font-family: [^;]+;?|(?<=px) '[^;]+(?=;|$)", "", style)
         return self._names.setdefault(style, f"s{len(self._names)}")
+
+
+def _alone(svg: str) -> str:
+    """Return a figure with the colours of the light page in place of the markers."""
+    for marker, colour in _LIGHT.items():
+        svg = svg.replace(marker, colour)
+    return svg
 
 
 def canvas(height: float = HEIGHT) -> tuple[Figure, Axes]:

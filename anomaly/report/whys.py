@@ -1,0 +1,111 @@
+"""The explanations that a report shows: cases with their events and reasons, and patterns among the flagged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from anomaly.artifact.explaining import explainer_of
+from anomaly.explain.clusters import ContributionClusters
+from anomaly.explain.narrate import Narrator
+from anomaly.explain.sentences import title
+from anomaly.explain.words import edit_text, percent
+from anomaly.report.data import Case, CaseEvent, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from anomaly.artifact.run import Run
+    from anomaly.explain.explainer import Reasoned
+    from anomaly.explain.story import Story, StoryEvent
+
+TOLD, EXPLAINED = 30, 300
+"""Top sequences that are told in full; flagged ones whose reasons are told."""
+_EVENTS = 60
+
+
+@dataclass(frozen=True)
+class Whys:
+    """What a report says about reasons.
+
+    Attributes
+    ----------
+    timelines : the top sequences with their events, reasons and contrast
+    reasons : sequence to its reasons, for these and for flagged ones
+    clusters : see `anomaly.report.data.ReportData`
+    """
+
+    timelines: Sequence[Case] = ()
+    reasons: Mapping[Any, Sequence[Told]] = field(default_factory=dict)
+    clusters: Sequence[Mapping[str, Any]] = ()
+
+
+def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
+    """Explain the top of a ranking and the flagged, as far as `EXPLAINED` goes.
+
+    Raises
+    ------
+    ArtifactError
+        If the run keeps no events.
+    """
+    explainer = explainer_of(run)
+    rows = scores.sort("rank").head(EXPLAINED).with_row_index("place")
+    rows = rows.filter((rows["place"] < TOLD) | rows["flagged"])
+    places = {name: place for place, name in enumerate(explainer.reference.store.sequence_ids.to_list())}
+    chosen = [places[name] for name in rows["sequence"].to_list()]
+    if not chosen:
+        return Whys()
+    store = explainer.reference.store
+    full = explainer.explain(store, chosen[:TOLD])
+    told = Narrator(explainer, events=_EVENTS).tell(full)
+    explained = explainer.explain(store, chosen)
+    brief = Narrator(explainer, events=1, contrast=False).tell(explained)
+    reasons = {story.sequence: _told(story) for story in [*brief, *told]}
+    cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]
+    return Whys(cases, reasons, _clusters(explained, rows["flagged"].to_numpy()))
+
+
+def _told(story: Story) -> list[Told]:
+    each = zip(story.reasons, story.sentences(), strict=True)
+    return [Told(reason.code, title(reason.code), reason.severity, reason.share, text) for reason, text in each]
+
+
+def _case(story: Story, rank: int) -> Case:
+    return Case(
+        sequence=story.sequence,
+        entity=story.entity,
+        rank=rank,
+        score=story.score,
+        p_value=story.p_value,
+        events=[_event(event) for event in sorted(story.events, key=lambda event: event.position)],
+        length=story.length,
+        reasons=_told(story),
+        usual=story.usual,
+        nearest=[row["sequence"] for row in story.nearest],
+        edit=edit_text(story.edit) if story.edit else "",
+    )
+
+
+def _event(event: StoryEvent) -> CaseEvent:
+    best = event.expected[0] if event.expected else None
+    instead = "" if best is None else f"{best.field} = {best.value} ({percent(best.probability)})"
+    return CaseEvent(event.position, event.time, event.values, event.part, next(iter(event.fields), ""), instead)
+
+
+def _clusters(explained: Reasoned, flagged: Any) -> list[dict[str, Any]]:
+    """Return the patterns of the flagged sequences, as names."""
+    chosen = np.flatnonzero(flagged)
+    names = explained.store.sequence_ids
+    found = ContributionClusters().fit(explained.take(chosen))
+    return [
+        {
+            "members": names[chosen[cluster.members].tolist()].to_list(),
+            "typical": names[chosen[cluster.typical].tolist()].to_list(),
+            "reasons": [(title(code), share) for code, share in cluster.reasons],
+        }
+        for cluster in found.clusters_
+    ]

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from anomaly.explain.axis import Axis
+from anomaly.explain.clusters import ContributionClusters
+from anomaly.scores.statistics import Ragged
+
+
+def sums(e, x):
+    return Ragged(e.offsets).sum(x)
+
+
+def test_parts_add_up_to_the_evidence_in_every_way(explained):
+    e = explained
+    np.testing.assert_allclose(e.statistic_nm.sum(axis=1), e.evidence_n, atol=1e-6)
+    np.testing.assert_allclose(sums(e, e.event_T), e.evidence_n, atol=1e-6)
+    np.testing.assert_allclose(sums(e, np.sum(list(e.reasons.values()), axis=0)), e.evidence_n, atol=1e-6)
+    assert (e.part_TF >= 0).all() and (e.statistic_nm >= 0).all()
+    assert e.exact_m.any() and not e.exact_m.all()
+
+
+def test_the_score_is_that_of_the_ensemble_and_grows_with_the_evidence(explained, fitted, odd):
+    score = fitted[0].score(fitted[1].take(odd)).score
+    np.testing.assert_allclose(explained.score_n, score, atol=1e-9)
+    same = explained.store.lengths <= 64
+    order = np.argsort(explained.evidence_n[same])
+    assert (np.diff(explained.score_n[same][order]) >= -1e-9).all() or len(set(explained.store.lengths)) > 1
+
+
+@pytest.mark.parametrize("company", [1, 5])
+def test_an_explanation_does_not_depend_on_the_batch(explainer, fitted, odd, explained, company):
+    alone = explainer.explain(fitted[1], odd[:company])
+    T = alone.offsets[-1]
+    np.testing.assert_allclose(alone.part_TF, explained.part_TF[:T], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(alone.rank_T, explained.rank_T[:T], rtol=1e-4, atol=1e-4)
+
+
+def test_taking_rows_is_explaining_them(explainer, explained, fitted, odd):
+    rows = np.array([3, 1])
+    taken, again = explained.take(rows), explainer.explain(fitted[1], odd[rows])
+    np.testing.assert_allclose(taken.part_TF, again.part_TF, rtol=1e-4, atol=1e-4)
+    assert taken.store.sequence_ids.to_list() == again.store.sequence_ids.to_list()
+
+
+def test_a_tiny_change_of_the_input_changes_little(explainer, fitted, odd, explained):
+    store = fitted[1].take(odd)
+    moved = replace(store, values=store.values * np.float32(1 + 1e-4), delta=store.delta * np.float32(1 + 1e-4))
+    again = explainer.explain(moved)
+    distance = np.abs(again.statistic_nm - explained.statistic_nm).sum(axis=1) / explained.evidence_n
+    assert np.median(distance) < 0.05 and distance.max() < 0.5
+
+
+def test_what_belongs_to_no_event_is_spread_evenly(fitted):
+    axis = Axis.of(fitted[1].take([0]))
+    shares = axis.shares(axis.zeros())
+    assert shares.sum() == pytest.approx(1.0)
+    assert np.ptp(shares[:, axis.fields.index("whole")]) < 1e-12
+
+
+def test_alike_reasons_make_a_cluster(explained):
+    n = len(explained.evidence_n)
+    twice = explained.take(np.tile(np.arange(n), 6))
+    found = ContributionClusters(smallest=5).fit(twice)
+    assert len(found.labels_) == 6 * n and found.labels_.max() >= 1
+    for k, cluster in enumerate(found.clusters_):
+        assert (found.labels_[cluster.members] == k).all() and set(cluster.typical) <= set(cluster.members)
+    assert (ContributionClusters().fit(explained.take(np.arange(3))).labels_ == -1).all()

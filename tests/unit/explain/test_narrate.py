@@ -1,0 +1,123 @@
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from anomaly.explain.edits import smallest_edits, without
+from anomaly.explain.expected import expected
+from anomaly.explain.narrate import Narrator
+from anomaly.explain.reasons import code_of_feature, code_of_statistic, severity
+from anomaly.explain.sentences import SENTENCES, family, sentence, title
+from anomaly.explain.words import duration, edit_text, percent
+from anomaly.report.casefigure import draw_story
+
+DOCS = Path(__file__).parents[3] / "docs" / "reason_codes.md"
+
+
+@pytest.fixture(scope="module")
+def stories(explainer, explained):
+    return Narrator(explainer, events=5).tell(explained)
+
+
+def test_a_story_is_plain_json_whose_parts_add_up(stories):
+    for story in stories:
+        told = json.loads(json.dumps(story.to_dict("zh"), default=str))
+        assert sum(row["part"] for row in told["statistics"]) == pytest.approx(story.evidence, abs=1e-6)
+        assert sum(told["fields"].values()) == pytest.approx(story.evidence, abs=1e-6)
+        assert sum(row["share"] for row in told["reasons"]) <= 1 + 1e-9
+        assert all(row["sentence"] for row in told["reasons"])
+        assert 0 <= story.exact <= 1 and story.reasons
+
+
+def test_events_say_what_was_likelier(stories):
+    likelier = [x for story in stories for event in story.events for x in event.expected]
+    assert likelier and all(x.probability > x.own for x in likelier)
+
+
+def test_expectations_are_those_the_surprisal_comes_from(fitted, odd):
+    ensemble, store, _ = fitted
+    member, X = ensemble.bank_.event_members_["next_event"], store.take(odd)
+    places = np.array([0, 3, X.n_events - 1])
+    found, surprisal = expected(member, X, places), member.residuals(X).surprisal_TF
+    for f, field in enumerate(X.field_names):
+        np.testing.assert_allclose(-np.log(found[field].own), surprisal[places, f], rtol=1e-3, atol=1e-3)
+        assert (np.diff(found[field].p, axis=1) <= 0).all()
+
+
+def test_an_edit_is_verified_by_scoring_again(fitted, odd, explained):
+    ensemble, store, _ = fitted
+    X = store.take(odd)
+    for n, edit in enumerate(smallest_edits(ensemble, X, explained.p_value_n, explained.rank_T)):
+        own = X.take([n])
+        kept = np.ones(own.n_events, bool)
+        kept[list(edit.dropped)] = False
+        assert ensemble.score(without(own, kept)).p_value[0] == pytest.approx(edit.p_value, rel=1e-3)
+        assert edit.enough == (edit.p_value >= 0.05)
+        assert edit.p_value >= explained.p_value_n[n]
+
+
+def test_the_nearest_usual_sequence_is_never_the_case_itself(explainer, fitted):
+    sample = explainer.reference.sample.take(np.arange(5))
+    places, distances = explainer.reference.nearest(sample)
+    assert np.isfinite(distances).all()
+    own, found = sample.keys(), fitted[1].take(places.ravel()).keys().reshape(places.shape)
+    assert not (own[:, None] == found).any()
+
+
+def test_every_code_has_a_sentence_in_both_languages_and_is_documented():
+    documented = set(re.findall(r"^\| `([A-Z_*<>]+)`", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
+    assert documented == {re.sub(r"\*", "<NAME>", code) for code in SENTENCES}
+    for code, told in SENTENCES.items():
+        assert title(code) and re.search("[\u4e00-\u9fff]", title(code, "zh"))
+        for english, chinese in told:
+            assert set(re.findall(r"\{\w+\}", english)) == set(re.findall(r"\{\w+\}", chinese))
+        assert sentence(code.replace("*", "DEVICE"), {}).endswith(".")
+
+
+def test_every_statistic_speaks_for_a_code(fitted):
+    names = fitted[0].names_
+    codes = {code_of_statistic(name, low)[0] for name in names for low in (True, False)}
+    assert {"UNLIKE_OWN_HISTORY", "TRUNCATED", "UNUSUAL_GAP", "RARE_COMBINATION", "VALUE_UNLIKE_OWN_PAST"} <= codes
+    assert all(family(code) in SENTENCES for code in codes)
+
+
+@pytest.mark.parametrize(
+    ("feature", "high", "code"),
+    [
+        ("event=return", True, "RETURN_RATE"),
+        ("device.entities.max", True, "SHARED_DEVICE"),
+        ("gap.cv", False, "TIMING_TOO_REGULAR"),
+        ("rate.log", True, "BURST"),
+        ("rate.log", False, "LONG_SILENCE"),
+        ("length.log", False, "TRUNCATED"),
+        ("event=cart > order", True, "REPEATED_STEP"),
+        ("event=cart > order", False, "MISSING_STEP"),
+        ("amount.max", True, "UNUSUAL_VALUE"),
+        ("hour=03h", True, "UNUSUAL_HOUR"),
+        ("device.entropy", False, "MONOTONOUS"),
+        ("embedding.7", True, "UNUSUAL_PROFILE"),
+    ],
+)
+def test_a_feature_speaks_for_a_code(feature, high, code):
+    fields = ("event", "device", "device.entities", "amount", "hour", "gap", "end")
+    assert code_of_feature(feature, high, fields)[0] == code
+
+
+def test_severity_follows_the_p_value():
+    assert [severity(p) for p in (0.5, 0.01, 1e-5)] == ["low", "medium", "high"]
+
+
+def test_words():
+    assert [duration(s) for s in (0.5, 90, 7200)] == ["0.5 s", "1.5 min", "2 h"]
+    assert [percent(p) for p in (0, 1e-6, 0.004, 0.5, 1)] == ["0%", "<0.01%", "0.4%", "50%", "100%"]
+    edit = {"replaced": [], "dropped": [0, 2], "p_value": 0.3, "enough": True}
+    assert edit_text(edit) == "without events 1, 3 (p = 0.3)"
+    assert edit_text({**edit, "dropped": [], "enough": False}) == "by no small edit"
+
+
+@pytest.mark.parametrize("name", ["why.svg", "why.png"])
+def test_a_story_is_drawn(stories, tmp_path, name):
+    path = draw_story(stories[0], tmp_path / name)
+    assert path.stat().st_size > 3000

@@ -62,7 +62,7 @@ class EventEncoder(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        max_vocabulary: int = 30_000,
+        max_vocabulary: int = 4096,
         min_count: int = 1,
         n_bins: int = 32,
         clock: tuple[str, ...] = ("hour", "weekday"),

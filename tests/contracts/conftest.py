@@ -41,6 +41,7 @@ from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
 from anomaly.detectors.rarity import RarityDetector
+from anomaly.detectors.repetition import RepetitionDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
@@ -130,6 +131,7 @@ DETECTORS = [
     Case("ngram", lambda seed: NGramDetector(random_state=seed)),
     Case("ngram_order0", lambda seed: NGramDetector(max_order=0, statistic="order0.largest", random_state=seed)),
     Case("rarity", lambda seed: RarityDetector()),
+    Case("repetition", lambda seed: RepetitionDetector()),
     Case("own_past", lambda seed: OwnPastDetector()),
     Case("core", _core),
     Case("labelled_forest", lambda seed: LabelledForest(prior=_core(seed), trees=20, random_state=seed)),

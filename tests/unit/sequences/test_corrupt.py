@@ -20,6 +20,7 @@ KINDS: dict[str, Callable[[], Corruption]] = {
     "insert": corrupt.Insert,
     "skip": corrupt.Skip,
     "repeat": corrupt.Repeat,
+    "stutter": corrupt.Stutter,
     "shuffle": corrupt.Shuffle,
     "move": corrupt.Move,
     "truncate": corrupt.Truncate,
@@ -277,3 +278,13 @@ def test_an_extreme_number_is_one_of_the_largest() -> None:
     np.testing.assert_array_equal(found.store.codes[:, 0], store.codes[:, 0])
     no_numbers = replace(store, fields=(store.fields[0], replace(store.fields[1], kind="categorical")))
     assert not KINDS["extreme"]().applies(no_numbers)
+
+
+def test_a_stutter_repeats_one_event_in_place() -> None:
+    store = store_of([4] * 30)
+    found = damage("stutter", store).store
+    for n in range(len(found)):
+        here = places(found)[found.offsets[n] : found.offsets[n + 1]]
+        assert (np.diff(here) >= 0).all()
+        assert len(np.unique(here)) == 4
+        assert len(here) >= 6

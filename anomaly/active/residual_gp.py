@@ -38,7 +38,7 @@ class ResidualGP(Learner):
         self,
         *,
         kernel: ItemKernel | None = None,
-        noise: float = 0.1,
+        noise: float = 1.0,
         low: float = -0.25,
         high: float = 0.75,
         random_state: int = 0,

@@ -94,7 +94,7 @@ def test_a_run_with_labels_ranks_new_events_by_the_posterior(counts_run: Path, s
     before = opened.score(shop.events)
     assert "posterior" not in before.columns
     loop = ActiveLearner(items_of_run(opened))
-    truth = dict(pl.read_parquet(shop.labels).select("session", "label").iter_rows())
+    truth = dict(pl.read_parquet(shop.labels).select("sequence", "label").iter_rows())
     for item in loop.query(30):
         loop.teach(item, truth[item])
     opened.keep_learner(loop.learner)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from anomaly.artifact.run import Run
     from anomaly.base import Detector, EventDetector, FeatureMatrix
     from anomaly.commands.evaluate import evaluate
+    from anomaly.commands.finetune import finetune
     from anomaly.commands.simulate import simulate
     from anomaly.commands.train import train
     from anomaly.errors import AnomalyError, ArtifactError, ConfigError, DataError, NotFittedError, SchemaError
@@ -45,6 +46,7 @@ __all__ = [
     "SchemaError",
     "SequenceStore",
     "evaluate",
+    "finetune",
     "simulate",
     "train",
 ]
@@ -57,6 +59,7 @@ _HOMES = {
     "FeatureMatrix": "base",
     "SequenceStore": "sequences.store",
     "evaluate": "commands.evaluate",
+    "finetune": "commands.finetune",
     "simulate": "commands.simulate",
     "train": "commands.train",
 }

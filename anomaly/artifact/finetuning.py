@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 from sklearn.base import clone
 
-from anomaly.artifact.run import Run
 from anomaly.artifact.scoring import source_of
 from anomaly.artifact.tables import score_tables
 from anomaly.atomic import replacing_folder
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.artifact.labelled import LabelledRanking
+    from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
     from anomaly.ensemble.pipeline import CalibratedEnsemble, Scored
 
@@ -101,6 +101,43 @@ def finetune_run(
     return tables
 
 
+def finetuned(
+    run: Run,
+    labels: pl.DataFrame,
+    out: Path | str,
+    *,
+    ranking: LabelledRanking | None = None,
+    overwrite: bool = False,
+    events: Any | None = None,
+    history: Any | None = None,
+    **source: Any,
+) -> Run:
+    """Fine-tune a run and return the new one, finished but without a page.
+
+    Parameters
+    ----------
+    ranking : what learns; a network with the defaults of `FineTunedDetector` and the posterior unless stated
+    source : `labels_id`, `label` and `split`, see `LabelSource`
+    """
+    from anomaly.artifact.labelled import LabelledRanking
+    from anomaly.detectors.finetuned import FineTunedDetector
+
+    ranking = LabelledRanking(network=FineTunedDetector()) if ranking is None else ranking
+    new = type(run).create(out, f"# Run.finetune\nrun: {run.path}\n", overwrite=overwrite, allow=run.allow)
+    finetune_run(run, LabelSource(labels, **source), new, ranking, events=events, history=history)
+    finish_finetuned(run, new, ranking.random_state)
+    return new
+
+
+def finish_finetuned(run: Run, out: Run, seed: int) -> None:
+    """Write the manifest of the new run."""
+    out.finish(
+        data={"fingerprint": run.facts["fingerprint"], "path": out.facts["path"]},
+        seeds={"seed": seed},
+        allow=list(out.allow),
+    )
+
+
 def labels_of_items(labels: LabelSource, store: SequenceStore, scored: Scored, unit: str) -> NDArray[np.int64]:
     """Return (n,) the label of every item, -1 where there is none.
 
@@ -153,6 +190,7 @@ def _facts(run: Run, ensemble: CalibratedEnsemble, events: Any | None) -> dict[s
         "anomalous": learnt.n_labels_[0],
         "normal": learnt.n_labels_[1],
         "helps": learnt.helps_,
+        "network_heard": learnt.heard_,
         "precision_before": None if evidence is None else round(evidence.prior, 4),
         "precision_after": None if evidence is None else round(evidence.posterior, 4),
         "head": None if network is None else network.head,

@@ -49,6 +49,7 @@ class LabelledRanking(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     network_, posterior_ : fitted
+    heard_ : whether the network has a say in the ranking
     helps_ : whether the labels move the ranking
     n_labels_ : (anomalous, normal)
     """
@@ -84,14 +85,26 @@ class LabelledRanking(BaseEstimator):  # type: ignore[misc]
         items = pool(ensemble, X, scored)
         folds = make_folds(y, self.folds, self.random_state)
         self.n_labels_ = (int((y == 1).sum()), int((y == 0).sum()))
-        head = self._tune(ensemble, X, scored, y, folds, progress)
+        head, self.heard_ = self._tune(ensemble, X, scored, y, folds, progress), False
         progress("ranking")
-        self.posterior_ = clone(self.posterior or LabelledPosterior(random_state=self.random_state))
-        self.posterior_.fit(items, y, head, folds)
+        self.posterior_ = self._posterior(items, y, None, folds)
+        if head is not None:
+            self._hear_network(self._posterior(items, y, head, folds))
         evidence = self.posterior_.evidence_
         self.helps_ = evidence is not None and evidence.posterior > evidence.prior
         self._calibrate(ensemble, self._mean(X, items, scored), y)
         return self
+
+    def _posterior(self, items: Items, y: Ints, head: Floats | None, folds: list[Ints]) -> LabelledPosterior:
+        posterior: LabelledPosterior = clone(self.posterior or LabelledPosterior(random_state=self.random_state))
+        return posterior.fit(items, y, head, folds)
+
+    def _hear_network(self, joined: LabelledPosterior) -> None:
+        """Let the network have a say in the ranking where hidden labels are ranked better with it."""
+        alone = self.posterior_.evidence_
+        self.heard_ = bool(alone and joined.evidence_ and joined.evidence_.posterior > alone.posterior)
+        if self.heard_:
+            self.posterior_ = joined
 
     def rank(self, ensemble: CalibratedEnsemble, X: SequenceStore, scored: Scored) -> Scored:
         """Return the scores with the posterior, and with score and p-value that follow it where the labels help."""
@@ -103,7 +116,9 @@ class LabelledRanking(BaseEstimator):  # type: ignore[misc]
         return replace(scored, score=-np.log10(p_value), p_value=p_value, posterior=_squashed(mean))
 
     def _mean(self, X: SequenceStore, items: Items, scored: Scored) -> Floats:
-        head = None if self.network_ is None else self.network_.decision_function(X)[_places(X, scored)]
+        head = (
+            None if self.network_ is None or not self.heard_ else self.network_.decision_function(X)[_places(X, scored)]
+        )
         mean: Floats = self.posterior_.mean(items, head)
         return mean
 

@@ -2,8 +2,8 @@
 
 A few labels say little about a few items and nothing about the rest. So the process also remembers a draw of
 unlabelled items, its anchors, of which it is told, with much noise, that the prior is right about them: only what sets
-the labelled apart from the crowd moves the ranking. Which ways of being alike matter is not chosen but averaged over,
-each mixture weighed by how probable it makes the labels (Hoeting et al. 1999, Bayesian model averaging).
+the labelled apart from the crowd moves the ranking. Which ways of being alike matter is not chosen, which few labels
+could not do, but averaged over.
 
 Shapes: n items, j remembered items (labels, then anchors), l labels, u items of the crowd.
 """
@@ -11,10 +11,10 @@ Shapes: n items, j remembered items (labels, then anchors), l labels, u items of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from scipy.linalg import cho_solve, cholesky
+from scipy.linalg import solve
 from sklearn.base import BaseEstimator
 
 from anomaly.artifact.likeness import Likeness, near
@@ -65,11 +65,9 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
     ----------
     noise : variance of a label
     anchors, anchor_noise : unlabelled items that are remembered, and the variance with which the prior is right there
-    temper : power of the evidence in the weights of the mixtures; below 1 more than one has a say
 
     Attributes
     ----------
-    mixtures_ : name of each mixture of kernels to its weight
     directions_ : by way of being alike, what a feature adds
     near_ : (j,) what each remembered item adds to what lies near it
     head_slope_ : what a network's score adds
@@ -82,13 +80,11 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
         noise: float = 0.1,
         anchors: int = 250,
         anchor_noise: float = 3.0,
-        temper: float = 0.3,
         random_state: int = 0,
     ) -> None:
         self.noise = noise
         self.anchors = anchors
         self.anchor_noise = anchor_noise
-        self.temper = temper
         self.random_state = random_state
 
     def fit(self, X: Items, y: Ints, head: Floats | None = None, folds: list[Ints] | None = None) -> Self:
@@ -113,7 +109,7 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
         prior = self.prior(X.scores[places])
         remembered = looks.take(np.arange(own))
         square = {way: K[:own] for way, K in kernels.items()}
-        duals, self.mixtures_ = self._solve(square, y[places[:own]], prior[:own])
+        duals = self._solve(square, y[places[:own]], prior[:own])
         self.points_, self.near_ = remembered.points_nd, duals.get("near", np.zeros(own))
         self.head_slope_ = float(z[:own] @ duals.get(HEAD, np.zeros(own)))
         # The sum over what is remembered is taken once: an item then costs its own features only.
@@ -136,26 +132,22 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
             out += near(looks.points_nd, self.points_) @ self.near_
         return out + self.head_slope_ * self._head(head, np.arange(len(X)))
 
-    def _solve(self, kernels: Kernels, y_j: Ints, prior_j: Floats, kept: Ints | None = None) -> Any:
-        """Return the duals of all mixtures together, by way, and the mixtures' weights."""
+    def _solve(
+        self, kernels: Kernels, y_j: Ints, prior_j: Floats, kept: Ints | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """Return, by way, (j,) the duals averaged over mixtures of kernels; only what is kept is learnt from."""
         kept = np.arange(len(y_j)) if kept is None else kept
         residual = np.where(y_j >= 0, y_j - prior_j, 0.0)[kept]
         noise = np.where(y_j >= 0, self.noise, self.anchor_noise)[kept]
         square = {way: K[np.ix_(kept, kept)] for way, K in kernels.items()}
         mixtures = _mixtures(tuple(kernels))
-        duals, evidence = [], []
-        for mixture in mixtures.values():
-            lower = cholesky(sum(w * square[way] for way, w in mixture.items()) + np.diag(noise), lower=True)
-            dual = cho_solve((lower, True), residual)
-            duals.append(dual)
-            evidence.append(-0.5 * residual @ dual - np.log(np.diag(lower)).sum())
-        weights = np.exp(self.temper * (np.array(evidence) - max(evidence)))
-        weights /= weights.sum()
-        by_way = {way: np.zeros(len(y_j)) for way in kernels}
-        for weight, mixture, dual in zip(weights, mixtures.values(), duals, strict=True):
-            for way, share in mixture.items():
-                by_way[way][kept] += weight * share * dual
-        return by_way, dict(zip(mixtures, map(float, weights), strict=True))
+        duals = {way: np.zeros(len(y_j)) for way in kernels}
+        for mixture in mixtures:
+            mixed = np.sum([weight * square[way] for way, weight in mixture.items()], axis=0) + np.diag(noise)
+            dual = solve(mixed, residual, assume_a="pos")
+            for way, weight in mixture.items():
+                duals[way][kept] += weight * dual / len(mixtures)
+        return duals
 
     def _judge(self, kernels: Kernels, y: Ints, prior: Floats, own: int, hidden: list[Ints]) -> Evidence:
         """Hide the labels fold by fold and look where they are ranked."""
@@ -163,8 +155,8 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
         crowd, square = np.arange(own, len(y)), {way: K[:own] for way, K in kernels.items()}
         for fold in hidden:
             kept = np.setdiff1d(np.arange(own), fold)
-            duals, _ = self._solve(square, y[:own], prior[:own], kept)
-            added = sum(K @ duals[way] for way, K in kernels.items())
+            duals = self._solve(square, y[:own], prior[:own], kept)
+            added = np.sum([K @ duals[way] for way, K in kernels.items()], axis=0)
             mean[fold] += added[fold]
             mean[crowd] += added[crowd] / len(hidden)
         return Evidence(_precision(y, prior, n, crowd), _precision(y, mean, n, crowd))
@@ -184,17 +176,13 @@ def _range(head: Floats | None, y: Ints) -> tuple[float, float] | None:
     return float(np.median(usual)), float(max(usual.std(), 1e-6))
 
 
-def _mixtures(ways: tuple[str, ...]) -> dict[str, dict[str, float]]:
+def _mixtures(ways: tuple[str, ...]) -> list[dict[str, float]]:
     """Return mixtures of kernels: of all ways evenly, and of each with emphasis, little and much."""
     even = {way: 1.0 / len(ways) for way in ways}
-    shapes = {"even": even}
+    shapes = [even]
     for way in ways if len(ways) > 1 else ():
-        shapes[way] = {name: _SHARED * share + _OWN * (name == way) for name, share in even.items()}
-    return {
-        f"{name} x {variance:g}": {way: variance * share for way, share in shape.items()}
-        for variance in _VARIANCES
-        for name, shape in shapes.items()
-    }
+        shapes.append({name: _SHARED * share + _OWN * (name == way) for name, share in even.items()})
+    return [{way: variance * share for way, share in shape.items()} for variance in _VARIANCES for shape in shapes]
 
 
 def _precision(y: Ints, score: Floats, n: int, crowd: Ints) -> float:

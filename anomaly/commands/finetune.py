@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anomaly.artifact.finetuning import LabelSource, finetune_run
+from anomaly.artifact.finetuning import LabelSource, finetune_run, finish_finetuned
 from anomaly.artifact.labelled import LabelledRanking
 from anomaly.artifact.run import Run
 from anomaly.commands.compose import compose
@@ -59,11 +59,7 @@ def _finetune(settings: Settings, labels: Any, events: Any, history: Any) -> Run
         finetune_run(run, source, out, ranking, events=events, history=history, progress=console.progress)
         console.progress("writing the report")
         report_run(out)
-        out.finish(
-            data={"fingerprint": run.facts["fingerprint"], "path": out.facts["path"]},
-            seeds={"seed": values["seed"]},
-            allow=list(out.allow),
-        )
+        finish_finetuned(run, out, values["seed"])
         _show(console, out)
     return out
 
@@ -90,6 +86,8 @@ def _show(console: Console, run: Run) -> None:
             f"{told['trains']} trained {told['share']:.2%} of the network's weights for {told['epochs']} epochs "
             f"(head: {told['head']})"
         )
+        if not told["network_heard"]:
+            console.say("hidden labels are not ranked better with the network: the ranking does without it")
     if told["precision_before"] is not None:
         before, after = told["precision_before"], told["precision_after"]
         console.say(f"average precision of hidden labels: {before:.3f} without the others, {after:.3f} with them")

@@ -54,3 +54,56 @@ def test_the_run_says_what_it_learnt_from(run: Path, tuned: Path) -> None:
     assert 0 < told["share"] < 0.1
     assert told["precision_after"] > told["precision_before"]
     assert (tuned / "report.html").is_file()
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert dispatch(["finetune", *arguments, "quiet=true"]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_labels_that_cannot_be_used_are_refused_in_one_line(
+    counts_run: Path, shop: ShopFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels, out = pl.read_parquet(shop.labels), tmp_path / "b"
+    given = tmp_path / "labels.parquet"
+    common = (f"run={counts_run}", f"labels={given}", f"out={out}")
+    labels.filter(pl.col("label") == 0).write_parquet(given)
+    assert "none is anomalous (1)" in refusal(capsys, *common)
+    labels.with_columns(label=pl.lit(-1)).write_parquet(given)
+    assert "none is anomalous (1)" in refusal(capsys, *common)
+    labels.with_columns(sequence=pl.lit("x") + pl.col("sequence")).write_parquet(given)
+    assert "check labels_id=" in refusal(capsys, *common)
+    assert "no column 'session'" in refusal(capsys, *common, "labels_id=session")
+    assert "expected one of" in refusal(capsys, *common, "head=svm")
+    assert not out.exists()
+
+
+def test_a_run_without_events_says_what_it_misses(
+    shop: ShopFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = tmp_path / "bare"
+    options = ["model=none", "detector=counts", "corruption=none", "keep_events=false"]
+    assert dispatch(["train", f"run={bare}", *shop.roles, *options]) == 0
+    line = refusal(capsys, f"run={bare}", f"labels={shop.labels}", f"out={tmp_path / 'b'}")
+    assert "keep_events=true" in line
+    arguments = [f"run={bare}", f"labels={shop.labels}", f"out={tmp_path / 'b'}", f"events.path={shop.events}"]
+    assert dispatch(["finetune", *arguments, "quiet=true"]) == 0
+
+
+def test_single_events_learn_from_their_ids(shop: ShopFiles, tmp_path: Path) -> None:
+    labels = pl.read_parquet(shop.folder / "event_labels.parquet")
+    options = ["model=none", "detector=counts", "corruption=none", "unit=event"]
+    assert dispatch(["train", f"run={tmp_path / 'a'}", *shop.roles, *options]) == 0
+    tuned = anomaly.finetune(tmp_path / "a", labels.select("id", "label"), out=tmp_path / "b")
+    assert tuned.scores["posterior"].is_between(0, 1).all()
+    assert tuned.facts["finetuned"]["helps"]
+
+
+def test_a_run_fine_tunes_in_python(counts_run: Path, shop: ShopFiles, tmp_path: Path) -> None:
+    run = anomaly.Run.load(counts_run)
+    new = run.finetune(pl.read_parquet(shop.labels), out=tmp_path / "b", split="train")
+    assert anomaly.Run.load(new.path).facts["finetuned"]["network_heard"] is False
+    assert "posterior" in new.score(shop.events).columns
+    assert "posterior" not in run.scores.columns

@@ -230,11 +230,12 @@ class EnsembleExplainer(Explainer):
         medians = np.concatenate([medians, np.full(len(features.names) - len(medians), np.nan)])
         high_nK = ~(features.values < medians)
         codes: dict[Key, Floats] = {}
-        for k, name in enumerate(features.names):
+        for k in np.flatnonzero(feature_nK.any(axis=0)):
+            name = self._readable(features.names[k])
             for high in (True, False):
                 rows = (high_nK[:, k] == high) & (feature_nK[:, k] > 0)
                 if rows.any():
-                    key = code_of_feature(self._readable(name), high, ledger.axis.fields[:-1])
+                    key = code_of_feature(name, high, ledger.axis.fields[:-1])
                     codes.setdefault(key, np.zeros(feature_nK.shape))[rows, k] = feature_nK[rows, k]
         for key, part_nK in codes.items():
             part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)

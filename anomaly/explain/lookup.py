@@ -51,7 +51,7 @@ def _counts(axis: Axis, aggregates: SequenceAggregates, place: dict[str, int], l
     out, store = axis.zeros(), axis.store
     for f, field in enumerate(store.fields):
         columns = np.array([place[name] for name in aggregates.code_names_[f]], np.int64)
-        if len(columns):
+        if len(columns) and left[:, columns].any():
             slot = np.full(max(field.size, int(store.codes[:, f].max(initial=0)) + 1), -1, np.int64)
             slot[aggregates.chosen_[f]] = columns
             out[:, axis.fields.index(field.name)] += _shared(axis, slot[store.codes[:, f]], left)
@@ -68,7 +68,7 @@ def _steps(axis: Axis, aggregates: SequenceAggregates, place: dict[str, int], le
     pairs[store.position() == 0] = -1
     known = aggregates.transitions_.pairs[aggregates.transitions_.chosen]
     columns = np.array([place[name] for name in aggregates.transition_names_], np.int64)
-    if len(known):
+    if len(known) and left[:, columns].any():
         at = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
         out[:, 0] += _shared(axis, np.where(known[at] == pairs, columns[at], -1), left)
     return out
@@ -93,7 +93,7 @@ def _extremes(axis: Axis, place: dict[str, int], left: Floats) -> Floats:
         total = np.zeros(axis.store.n_events)
         for suffix, sign in ((".max", 1), (".min", -1), (".max_log", 1), (".min_log", -1)):
             k = place.get(name + suffix)
-            if k is not None:
+            if k is not None and left[:, k].any():
                 at = axis.peaks(np.where(axis.kept_T, sign * values, -np.inf))
                 total[at] += left[axis.ragged.owner[at], k]
                 left[axis.ragged.owner[at], k] = 0.0
@@ -109,8 +109,8 @@ def _series(store: SequenceStore) -> dict[str, Floats]:
 def _even(axis: Axis, names: tuple[str, ...], left: Floats) -> Floats:
     """Return the rest, evenly over the reported events of each feature's field."""
     by_field = np.zeros((len(left), len(axis.fields)))
-    for k, name in enumerate(names):
-        by_field[:, axis.fields.index(feature_field(name, axis.fields[:-1]))] += left[:, k]
+    for k in np.flatnonzero(left.any(axis=0)):
+        by_field[:, axis.fields.index(feature_field(names[k], axis.fields[:-1]))] += left[:, k]
     kept = axis.ragged.sum(axis.kept_T.astype(np.float64))
     share = np.where(axis.kept_T, 1.0 / np.maximum(kept, 1.0)[axis.ragged.owner], 0.0)
     nothing = (kept == 0)[axis.ragged.owner]

@@ -100,7 +100,11 @@ def _open(name: str, arguments: argparse.Namespace) -> tuple[Run, SequenceStore,
         home = folder / "shop_data"
         if not home.is_dir():
             _anomaly("simulate", f"out={home}", *(f"{k}={v}" for k, v in SHOP.items()))
-        events, roles, scored = home / "events.parquet", ["events=shop"], None
+        rows = pl.read_parquet(home / "events.parquet")
+        late = pl.read_parquet(home / "labels.parquet").filter(pl.col("split") == "test")["sequence"].implode()
+        events, roles, scored = home / "early.parquet", ["events=shop"], rows.filter(pl.col("session").is_in(late))
+        # Sequences of the training would be scored without what they added to counts, and their edited copies with it.
+        rows.filter(~pl.col("session").is_in(late)).write_parquet(events)
         marks = pl.read_parquet(home / "event_labels.parquet").filter(pl.col("label") > 0)
         labels, marks = (
             pl.read_parquet(home / "labels.parquet").rename({"sequence": "key"}),
@@ -229,7 +233,9 @@ def _patterns(run: Run, explainer: EnsembleExplainer, store: SequenceStore, trut
     labels = truth["labels"]
     kinds = dict(zip(labels["key"].to_list(), labels["typology"].to_list(), strict=True))
     score = explainer.ensemble.score(store).score
-    flagged = np.argsort(-score, kind="stable")[: int((labels["label"] == 1).sum())]
+    there = set(store.sequence_ids.to_list())
+    odd = labels.filter((pl.col("label") == 1) & pl.col("key").is_in(list(there)))
+    flagged = np.argsort(-score, kind="stable")[: len(odd)]
     found = ContributionClusters().fit(explainer.explain(store, flagged))
     names = [kinds.get(key) or "" for key in store.sequence_ids[flagged.tolist()].to_list()]
     hits = np.array([bool(name) and name != "normal" for name in names])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-TYPICAL = 3
+FEWEST, TYPICAL = 5, 3
 _SHARED = 0.1
 """Mean share of the evidence from which on a cluster's members share a reason."""
 
@@ -46,7 +46,7 @@ class ContributionClusters(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    smallest : sequences that make a cluster
+    smallest : share of the sequences that makes a cluster, `FEWEST` at least
 
     Attributes
     ----------
@@ -54,13 +54,13 @@ class ContributionClusters(BaseEstimator):  # type: ignore[misc]
     clusters_ : the clusters
     """
 
-    def __init__(self, *, smallest: int = 5) -> None:
+    def __init__(self, *, smallest: float = 0.025) -> None:
         self.smallest = smallest
 
     def fit(self, e: Reasoned) -> Self:
         """Cluster explained sequences."""
         share, names = reason_shares(e)
-        self.labels_ = _cluster(profile(e), self.smallest)
+        self.labels_ = _cluster(profile(e), max(FEWEST, int(self.smallest * len(e.evidence_n))))
         self.clusters_ = [self._cluster(k, share, names) for k in range(int(self.labels_.max(initial=-1)) + 1)]
         return self
 
@@ -83,12 +83,16 @@ def reason_shares(e: Reasoned) -> tuple[Floats, list[str]]:
 
 
 def profile(e: Reasoned) -> Floats:
-    """Return (n, d) square roots of the shares of reasons, of fields and of what features carry."""
+    """Return (n, d) square roots of the shares of reasons, of fields and of the values of the first field."""
     reasons, _ = reason_shares(e)
     fields = _sums(e)(e.part_TF)
-    fields /= np.maximum(fields.sum(axis=1, keepdims=True), 1e-12)
-    both: Floats = np.sqrt(np.concatenate([reasons, fields], axis=1))
-    return both
+    values = np.zeros((len(fields), e.store.fields[0].size + 1 if e.store.fields else 0))
+    if e.store.fields:
+        codes = np.minimum(e.store.codes[:, 0], values.shape[1] - 1).astype(np.int64)
+        np.add.at(values, (e.store.sequence_of_event(), codes), e.event_T)
+    parts = [x / np.maximum(x.sum(axis=1, keepdims=True), 1e-12) for x in (reasons, fields, values)]
+    found: Floats = np.sqrt(np.concatenate(parts, axis=1))
+    return found
 
 
 def _sums(e: Reasoned) -> Any:
@@ -103,7 +107,7 @@ def _cluster(x: Floats, smallest: int) -> NDArray[np.int64]:
 
     if len(x) < 2 * smallest:
         return np.full(len(x), -1)
-    found = HDBSCAN(min_cluster_size=smallest, min_samples=2, copy=True).fit_predict(x)
+    found = HDBSCAN(min_cluster_size=smallest, min_samples=3, copy=True).fit_predict(x)
     kept = found[found >= 0]
     order = np.argsort(-np.bincount(kept, minlength=1), kind="stable")
     number = np.empty(len(order) + 1, np.int64)

@@ -62,7 +62,7 @@ def test_what_belongs_to_no_event_is_spread_evenly(fitted):
 def test_alike_reasons_make_a_cluster(explained):
     n = len(explained.evidence_n)
     twice = explained.take(np.tile(np.arange(n), 6))
-    found = ContributionClusters(smallest=5).fit(twice)
+    found = ContributionClusters().fit(twice)
     assert len(found.labels_) == 6 * n and found.labels_.max() >= 1
     for k, cluster in enumerate(found.clusters_):
         assert (found.labels_[cluster.members] == k).all() and set(cluster.typical) <= set(cluster.members)

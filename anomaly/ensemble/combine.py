@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, softmax
 
 from anomaly.base import ScoreCombiner, spread
-from anomaly.scores.calibration import bulk_tail, upper_p
+from anomaly.scores.calibration import pareto_tail, upper_p
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ class CorruptionMixture(ScoreCombiner):
     top : share of the held-out items whose overlap is compared
     least_trust : below it no statistic falls, so that none is silenced
     ceiling : of ``-log p``; one member alone does not decide beyond it
-    tail : share of the held-out evidence of a question that is its tail, which what lies below it foretells
+    tail : share of the held-out evidence of a question that its tail is fitted to
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class CorruptionMixture(ScoreCombiner):
         self.kind_weights_ = [self._fit_question(x_nm, x_cm, kinds, columns) for columns in asked]
         evidence = [np.sort(logsumexp(x_nm @ w_Km.T, axis=1)) for w_Km in self.kind_weights_]
         self.references_ = evidence
-        self.tails_ = [bulk_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
+        self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
         means = [w_Km.mean(axis=0) for w_Km in self.kind_weights_]
         self.weights_ = np.mean([w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means], axis=0)
         return self

@@ -79,8 +79,7 @@ class CalibratedEnsemble(Detector):
     Parameters
     ----------
     members : name to detector, see `anomaly.ensemble.bank.MemberBank`
-    calibrator : raw statistics to p-values; cloned once for the combination, once for events
-    member_calibrator : the same for the members; None takes `calibrator`
+    calibrator : raw statistics to p-values; cloned once for the members, once for the combination, once for events
     combiner : p-values to evidence
     corruptions : kinds of trouble, by name, that the combiner learns from and the power report counts
     aggregates : features of the members that read features
@@ -107,7 +106,6 @@ class CalibratedEnsemble(Detector):
         unit: Unit = "sequence",
         held_out: float = 0.2,
         corrupted_events: int = 50_000,
-        member_calibrator: ScoreCalibrator | None = None,
         contamination: float = 0.01,
         random_state: int = 0,
     ) -> None:
@@ -119,7 +117,6 @@ class CalibratedEnsemble(Detector):
         self.unit = unit
         self.held_out = held_out
         self.corrupted_events = corrupted_events
-        self.member_calibrator = member_calibrator
         self.contamination = contamination
         self.random_state = random_state
 
@@ -233,8 +230,7 @@ class CalibratedEnsemble(Detector):
     def _calibrate(self, held_out: SequenceStore, reading: BankReading) -> None:
         items, lengths = self._items(held_out)
         self.names_ = reading.statistics.names
-        self.calibrator_ = clone(self.member_calibrator or self.calibrator)
-        self.calibrator_.fit(_rows(reading.statistics, items), lengths)
+        self.calibrator_ = clone(self.calibrator).fit(_rows(reading.statistics, items), lengths)
         self.event_calibrator_ = clone(self.calibrator)
         self.event_calibrator_.fit(*self._events(held_out, reading))
 

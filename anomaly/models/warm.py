@@ -16,12 +16,11 @@ from anomaly.errors import ConfigError
 from anomaly.sequences.replay import appended
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from anomaly.models.base import SequenceModel
     from anomaly.sequences.store import SequenceStore
-
-    from numpy.typing import NDArray
 
     Ints = NDArray[np.int64]
 

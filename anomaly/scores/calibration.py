@@ -5,7 +5,7 @@ Shapes: n items, m statistics, r reference items of one bucket.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 ROUNDING = 1e-5
 """Relative; what float32 sums differ by between batches."""
-BULK = 4
-"""Times as many reference items as in the tail, of which those below the tail tell how it would go on."""
 LARGEST_SHAPE = 0.5
 """Of the generalised Pareto tail; heavier ones have no variance, and lighter than 0 end, which would tie the top."""
 
@@ -34,10 +32,7 @@ class SplitConformal(ScoreCalibrator):
     Parameters
     ----------
     smallest_bucket : reference items that a bucket needs; neighbours are merged until they have them
-    tail : share of the reference that lies in the tail
-    tail_from : "excess" fits the tail to the reference in it, which is honest; "bulk" continues what lies below it, as
-        if nothing in it were known. For members alone: the anomalies in the reference sit in the tail, and by them
-        the largest values that a good member gives look usual (Efron 2004, the empirical null)
+    tail : share of the reference that the tail is fitted to
 
     Attributes
     ----------
@@ -45,12 +40,9 @@ class SplitConformal(ScoreCalibrator):
     upper_, lower_ : per bucket and statistic, the sorted reference and its tail; lower_ is of the negated statistic
     """
 
-    def __init__(
-        self, *, smallest_bucket: int = 200, tail: float = 0.05, tail_from: Literal["excess", "bulk"] = "excess"
-    ) -> None:
+    def __init__(self, *, smallest_bucket: int = 200, tail: float = 0.05) -> None:
         self.smallest_bucket = smallest_bucket
         self.tail = tail
-        self.tail_from = tail_from
 
     def fit(self, statistics: Statistics, lengths: NDArray[np.int64]) -> Self:
         """Learn the distribution of every statistic over held-out items."""
@@ -80,7 +72,7 @@ class SplitConformal(ScoreCalibrator):
         """Return the sorted reference and its tail: threshold, p-value there, scale and shape."""
         reference = np.sort(sample)
         k = max(int(self.tail * len(reference)), min(10, len(reference) // 2))
-        return reference, bulk_tail(reference, k) if self.tail_from == "bulk" else pareto_tail(reference, k)
+        return reference, pareto_tail(reference, k)
 
 
 def upper_p(x: Floats, reference: Floats, tail: Floats) -> Floats:
@@ -117,22 +109,6 @@ def pareto_tail(reference: Floats, k: int) -> Floats:
     weighted = (excess * (k - np.arange(1, k + 1) + 0.35) / k).mean()
     shape = float(np.clip(2 - mean / max(mean - 2 * weighted, 1e-12), 0.0, LARGEST_SHAPE))
     return np.array([threshold, (k + 1) / (r + 1), mean * (1 - shape), shape])
-
-
-def bulk_tail(reference: Floats, k: int) -> Floats:
-    """Continue the survival of a sorted sample beyond its k largest values, exponentially, from the values below them.
-
-    Returns
-    -------
-    As `pareto_tail`, which it is where the values below the tail are too few or all the same.
-    """
-    r, wide = len(reference), BULK * k
-    if wide >= r or k < 2:
-        return pareto_tail(reference, k)
-    low, threshold = reference[r - wide - 1], reference[r - k - 1]
-    if threshold - low <= 1e-9 * max(abs(threshold), 1.0):
-        return pareto_tail(reference, k)
-    return np.array([threshold, (k + 1) / (r + 1), (threshold - low) / np.log((wide + 1) / (k + 1)), 0.0])
 
 
 def length_edges(lengths: NDArray[np.int64], smallest: int) -> NDArray[np.int64]:

@@ -11,14 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import genpareto, kstest
 
 from anomaly.base import Statistics
-from anomaly.scores.calibration import (
-    LARGEST_SHAPE,
-    SplitConformal,
-    bulk_tail,
-    length_edges,
-    pareto_tail,
-    upper_p,
-)
+from anomaly.scores.calibration import LARGEST_SHAPE, SplitConformal, length_edges, pareto_tail
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -160,19 +153,3 @@ def test_columns_do_not_mix() -> None:
     found = SplitConformal().fit(both, ones).p_values(both, ones)
     for k in range(2):
         np.testing.assert_array_equal(found[:, k], p_of(both.values[:, k], both.values[:, k], both.tails[k]))
-
-
-def test_a_tail_foretold_by_the_bulk_does_not_see_the_anomalies_in_it() -> None:
-    rng = np.random.default_rng(9)
-    clean = rng.exponential(size=20_000)
-    reference = np.sort(np.concatenate([clean, np.full(200, 30.0)]))
-    found = upper_p(np.array([10.0, 30.0]), reference, bulk_tail(reference, 1000))
-    np.testing.assert_allclose(np.log(found), [-10.0, -30.0], rtol=0.15)
-    assert upper_p(np.array([30.0]), reference, pareto_tail(reference, 1000))[0] > 1e-3
-
-
-def test_a_tail_without_a_bulk_is_fitted_to_what_there_is() -> None:
-    ties = np.sort(np.concatenate([np.zeros(500), np.arange(1.0, 21.0)]))
-    np.testing.assert_array_equal(bulk_tail(ties, 20), pareto_tail(ties, 20))
-    few = np.arange(30.0)
-    np.testing.assert_array_equal(bulk_tail(few, 10), pareto_tail(few, 10))

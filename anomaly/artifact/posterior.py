@@ -64,13 +64,16 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     noise : variance of a label
-    anchors, anchor_noise : unlabelled items that are remembered, and the variance with which the prior is right there
+    anchors : unlabelled items that are remembered
+    anchor_noises : variances with which the prior may be right about them; the one under which hidden labels are
+        ranked best is taken, the first where none can be hidden
 
     Attributes
     ----------
     directions_ : by way of being alike, what a feature adds
     near_ : (j,) what each remembered item adds to what lies near it
     head_slope_ : what a network's score adds
+    anchor_noise_ : the variance that was taken
     evidence_ : of the hidden labels, None where nothing could be hidden
     """
 
@@ -78,13 +81,13 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
         self,
         *,
         noise: float = 0.1,
-        anchors: int = 250,
-        anchor_noise: float = 3.0,
+        anchors: int = 500,
+        anchor_noises: tuple[float, ...] = (6.0, 1.0, 0.2),
         random_state: int = 0,
     ) -> None:
         self.noise = noise
         self.anchors = anchors
-        self.anchor_noise = anchor_noise
+        self.anchor_noises = anchor_noises
         self.random_state = random_state
 
     def fit(self, X: Items, y: Ints, head: Floats | None = None, folds: list[Ints] | None = None) -> Self:
@@ -108,14 +111,18 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
         kernels |= {} if head is None else {HEAD: np.outer(z, z[:own])}
         prior = self.prior(X.scores[places])
         remembered = looks.take(np.arange(own))
+        hidden = [np.searchsorted(labelled, fold) for fold in folds or []]
+        self.anchor_noise_, self.evidence_ = self.anchor_noises[0], None
+        if hidden:
+            tried = [self._judge(kernels, y[places], prior, own, hidden, noise) for noise in self.anchor_noises]
+            best = int(np.argmax([evidence.posterior for evidence in tried]))
+            self.anchor_noise_, self.evidence_ = self.anchor_noises[best], tried[best]
         square = {way: K[:own] for way, K in kernels.items()}
-        duals = self._solve(square, y[places[:own]], prior[:own])
+        duals = self._solve(square, y[places[:own]], prior[:own], self.anchor_noise_)
         self.points_, self.near_ = remembered.points_nd, duals.get("near", np.zeros(own))
         self.head_slope_ = float(z[:own] @ duals.get(HEAD, np.zeros(own)))
         # The sum over what is remembered is taken once: an item then costs its own features only.
         self.directions_ = {way: np.asarray(matrix.T @ duals[way]) for way, matrix in remembered.features.items()}
-        hidden = [np.searchsorted(labelled, fold) for fold in folds or []]
-        self.evidence_ = self._judge(kernels, y[places], prior, own, hidden) if hidden else None
         return self
 
     def prior(self, scores: Floats) -> Floats:
@@ -133,12 +140,12 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
         return out + self.head_slope_ * self._head(head, np.arange(len(X)))
 
     def _solve(
-        self, kernels: Kernels, y_j: Ints, prior_j: Floats, kept: Ints | None = None
+        self, kernels: Kernels, y_j: Ints, prior_j: Floats, anchor_noise: float, kept: Ints | None = None
     ) -> dict[str, NDArray[np.float64]]:
         """Return, by way, (j,) the duals averaged over mixtures of kernels; only what is kept is learnt from."""
         kept = np.arange(len(y_j)) if kept is None else kept
         residual = np.where(y_j >= 0, y_j - prior_j, 0.0)[kept]
-        noise = np.where(y_j >= 0, self.noise, self.anchor_noise)[kept]
+        noise = np.where(y_j >= 0, self.noise, anchor_noise)[kept]
         square = {way: K[np.ix_(kept, kept)] for way, K in kernels.items()}
         mixtures = _mixtures(tuple(kernels))
         duals = {way: np.zeros(len(y_j)) for way in kernels}
@@ -149,13 +156,15 @@ class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
                 duals[way][kept] += weight * dual / len(mixtures)
         return duals
 
-    def _judge(self, kernels: Kernels, y: Ints, prior: Floats, own: int, hidden: list[Ints]) -> Evidence:
+    def _judge(
+        self, kernels: Kernels, y: Ints, prior: Floats, own: int, hidden: list[Ints], anchor_noise: float
+    ) -> Evidence:
         """Hide the labels fold by fold and look where they are ranked."""
         mean, n = np.array(prior), self.n_labels_
         crowd, square = np.arange(own, len(y)), {way: K[:own] for way, K in kernels.items()}
         for fold in hidden:
             kept = np.setdiff1d(np.arange(own), fold)
-            duals = self._solve(square, y[:own], prior[:own], kept)
+            duals = self._solve(square, y[:own], prior[:own], anchor_noise, kept)
             added = np.sum([K @ duals[way] for way, K in kernels.items()], axis=0)
             mean[fold] += added[fold]
             mean[crowd] += added[crowd] / len(hidden)

@@ -12,8 +12,11 @@ from anomaly.commands.dispatch import dispatch
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALLER = ["model.width=16", "trainer.max_epochs=1", "ensemble.corrupted_events=2000"]
-"""Appended to the training on the command line: the same way, less work."""
+SMALLER = {
+    "train": ["model.width=16", "trainer.max_epochs=1", "ensemble.corrupted_events=2000"],
+    "finetune": ["head=none"],
+}
+"""Appended on the command line: the same way, less work."""
 
 
 def blocks(language: str) -> list[str]:
@@ -26,7 +29,7 @@ def test_the_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     for line in "".join(blocks("console")).splitlines():
         program, *arguments = shlex.split(line)
         assert program == "anomaly"
-        assert dispatch([*arguments, *(SMALLER if arguments[0] == "train" else []), "quiet=true"]) == 0, line
+        assert dispatch([*arguments, *SMALLER.get(arguments[0], []), "quiet=true"]) == 0, line
     assert (tmp_path / "runs" / "a" / "report.html").exists() and (tmp_path / "scores.parquet").exists()
 
 

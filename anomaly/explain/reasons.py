@@ -82,7 +82,7 @@ def code_of_feature(name: str, high: bool, fields: Sequence[str]) -> tuple[str, 
         return f"SHARED_{constant(about.removesuffix(SHARED_SUFFIX))}", about
     if name == "length.log":
         return ("TOO_LONG" if high else "TRUNCATED"), ""
-    if name == "rate.log" or name.startswith(("gap.m", "pause.", "silence.")):
+    if name == "rate.log" or name.startswith("gap.m"):
         return ("BURST" if high == (name == "rate.log") else "LONG_SILENCE"), "gap"
     if name in ("gap.cv", "gap.std_log", "gap.burstiness"):
         return ("UNEVEN_PACE" if high else "TIMING_TOO_REGULAR"), "gap"

@@ -82,8 +82,6 @@ class SequenceAggregates(BaseEstimator):  # type: ignore[misc]
         columns: Columns = {"length.log": np.log1p(np.diff(offsets).astype(np.float64))}
         if X.has_time:
             columns |= gap_columns(X.delta[kept], offsets)
-        around = {"pause.log": X.pause, "silence.log": X.silence}
-        columns |= {name: np.log1p(s.astype(np.float64)) for name, s in around.items() if s is not None}
         columns |= value_columns(X.values[kept], X.value_names, offsets)
         for k, field in enumerate(X.fields):
             columns |= self._field_columns(field, k, codes[:, k], offsets)

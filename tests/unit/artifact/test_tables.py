@@ -26,6 +26,7 @@ class Scored:
     event_p_value: Any
     event_field: Any
     event_field_names: tuple[str, ...]
+    posterior: Any = None
 
 
 def scored(n: int, events: int) -> Scored:

@@ -51,15 +51,6 @@ def test_columns_equal_a_loop() -> None:
             assert np.isnan(column(found, "gap.mean_log")[n])
 
 
-def test_what_lies_before_and_after_is_seen() -> None:
-    pause = np.array([np.nan, 0, 3600], np.float32)
-    X = replace(store(3), pause=pause, silence=np.array([5, 0, 0], np.float32))
-    found = SequenceAggregates().fit(X).transform(X)
-    assert column(found, "pause.log") == pytest.approx(np.log1p(pause), nan_ok=True)
-    assert column(found, "silence.log") == pytest.approx(np.log1p([5, 0, 0]))
-    assert not {"pause.log", "silence.log"} & set(SequenceAggregates().fit(store()).names_)
-
-
 def test_names_are_unique_and_readable() -> None:
     X = store()
     labels = {"action": ["", "", "", "browse", "cart", "order", "pay", "return"]}

@@ -1,0 +1,5 @@
+import sys
+
+from anomaly.commands.dispatch import dispatch
+
+sys.exit(dispatch(["explain", *sys.argv[1:]]))

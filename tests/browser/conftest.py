@@ -166,6 +166,8 @@ class Screen:
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
         self.page.goto(url)
+        # The field takes the focus by itself, a moment after the page has loaded.
+        self.page.wait_for_selector("#name:focus")
         self.page.keyboard.type(name)
         self.page.keyboard.press("Enter")
         self.page.wait_for_selector("html[data-ready]")

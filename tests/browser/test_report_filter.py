@@ -1,6 +1,5 @@
 """The filter of the report in a real browser: at once, on a phone too, and within its policy."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -30,14 +29,9 @@ def page(tmp_path_factory) -> Path:
     return path
 
 
-def test_filters_narrow_the_list_without_delay(page):
-    sync = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not installed")
-    with sync.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": WIDTH, "height": 900})
+def test_filters_narrow_the_list_without_delay(page, chromium):
+    with chromium.new_context(viewport={"width": WIDTH, "height": 900}) as context:
+        tab = context.new_page()
         said: list[str] = []
         tab.on("console", lambda message: said.append(message.text))
         tab.on("pageerror", lambda error: said.append(str(error)))
@@ -61,4 +55,3 @@ def test_filters_narrow_the_list_without_delay(page):
             "return (performance.now() - begun) / 20; }"
         )
         assert taken < 300 and said == []
-        browser.close()

@@ -239,7 +239,8 @@ class CalibratedEnsemble(Detector):
         items, lengths = self._items(held_out)
         P_nm = self.calibrator_.p_values(_rows(reading.statistics, items), lengths)
         rng = np.random.default_rng(self.random_state)
-        damaged = {name: self._damage(kind, held_out, rng) for name, kind in self.corruptions.items()}
+        troubles = {name: kind for name, kind in self.corruptions.items() if self.unit in kind.units}
+        damaged = {name: self._damage(kind, held_out, rng) for name, kind in troubles.items()}
         damaged = {name: part for name, part in damaged.items() if part is not None}
         self.damaged_ = {name: part[1::2] for name, part in damaged.items() if part is not None}
         lessons = [part[::2] for part in damaged.values() if part is not None]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -45,6 +45,9 @@ class Corruption(BaseEstimator, ABC):  # type: ignore[misc]
     ----------
     share : largest share of a sequence's events that is damaged; at least one always is
     """
+
+    units: ClassVar[tuple[str, ...]] = ("sequence", "event")
+    """The items of runs that this kind of trouble is made for."""
 
     def __init__(self, *, share: float = 0.3) -> None:
         self.share = share
@@ -230,6 +233,9 @@ class Extreme(Corruption):
     ----------
     top : share of the numbers of a column, the largest, that are drawn from
     """
+
+    # In a sequence of many numbers one is large by chance, and members that answer to it would count for too much.
+    units = ("event",)
 
     def __init__(self, *, top: float = 0.01, share: float = 0.3) -> None:
         super().__init__(share=share)

@@ -198,6 +198,7 @@ class Run:
         events: Any,
         *,
         history: Any | None = None,
+        until: str | float | None = None,
         threshold: ThresholdPolicy | None = None,
         bad_rows: Any = "fail",
         max_bad: float = float("inf"),
@@ -208,6 +209,7 @@ class Run:
         Parameters
         ----------
         events, history : a path, a Polars or a pandas frame
+        until : end of what was observed, in place of the run's own
         threshold : a policy in place of the run's own
         """
         from anomaly.artifact.online import kept_learner, with_posterior
@@ -220,6 +222,7 @@ class Run:
             policy=policy,
             unit=self.facts["unit"],
             history=history,
+            until=until,
             bad_rows=bad_rows,
             max_bad=max_bad,
             progress=progress,

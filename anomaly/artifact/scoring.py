@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact.tables import ScoreTables, score_tables
+from anomaly.errors import ConfigError
 from anomaly.events.drift import Drift, code_shares, drift
 from anomaly.events.readers import EventSource
 from anomaly.events.tabular import open_table
@@ -54,6 +55,7 @@ def score_events(
     policy: ThresholdPolicy,
     unit: str,
     history: Any | None = None,
+    until: str | float | None = None,
     bad_rows: BadRows = "fail",
     max_bad: float = float("inf"),
     progress: Callable[[str, int, int], None] | None = None,
@@ -63,12 +65,16 @@ def score_events(
     Parameters
     ----------
     history : rows that are read as the past of the events and never reported
+    until : end of what was observed, in place of the one that the encoder's schema states
     max_bad : bad rows that may be dropped; below 1 a share of the rows
     """
     source = source_of(events, table=encoder.table)
+    schema = encoder.schema_ if until is None else replace(encoder.schema_, until=until)
+    if until is not None and encoder.schema_.until is None:
+        raise ConfigError(f"events.until={until}: the run has judged no final silence; state it in train")
     prepared = build_store(
         source,
-        encoder.schema_,
+        schema,
         encoder=encoder,
         history=None if history is None else source_of(history),
         bad_rows=bad_rows,

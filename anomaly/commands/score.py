@@ -25,6 +25,7 @@ def command(settings: Settings) -> None:
         scored = run.score_events(
             values["table"]["path"] or values["events"]["path"],
             history=values["history"]["path"],
+            until=values["events"]["until"],
             threshold=chosen,
             bad_rows=values["checks"]["bad_rows"],
             max_bad=values["checks"]["max_bad"],

@@ -61,8 +61,8 @@ class EventSchema:
     gap : a silence that ends a sequence, such as "30m"
     window : events per sequence
     ends : whether the end of a sequence means something
-    until : end of what was observed, a date or a number of the time's unit; the newest time of the rows where that is
-        later, or where nothing is stated
+    until : end of what was observed, a date or a number of the time's unit; where it is stated, the silence after an
+        entity's last event is measured
     """
 
     entity: str | None = AUTO

@@ -28,6 +28,7 @@ _STATISTICS: tuple[tuple[str, str, str], ...] = (
     (r".*\.lag_one", "TIMING_TOO_REGULAR", "UNUSUAL_PACE"),
     (r".*\.(gap|gap_largest)", "UNUSUAL_GAP", "UNUSUAL_GAP"),
     (r".*\.clock_\w+", "UNUSUAL_HOUR", "UNUSUAL_HOUR"),
+    (r"silence", "GONE_SILENT", "GONE_SILENT"),
     (r".*\.end", "TRUNCATED", "TRUNCATED"),
     (r".*\.length", "TOO_LONG", "TRUNCATED"),
     (r".*\.excess", "UNEXPECTED_EVENTS", "TOO_PREDICTABLE"),

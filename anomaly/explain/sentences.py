@@ -94,6 +94,13 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
             "出现异常长的停顿，最长的在第 {n} 个事件之前。",
         ),
     ),
+    "GONE_SILENT": (
+        ("gone silent", "不再活动"),
+        (
+            "Since the last event nothing has come, for longer than its own pauses let expect.",
+            "自最后一个事件以来不再活动，时间之长超出其自身停顿所能预期。",
+        ),
+    ),
     "TIMING_TOO_REGULAR": (
         ("timing too regular", "间隔过于规律"),
         (

@@ -27,7 +27,7 @@ from anomaly.events.schema import EventSchema, seconds
 from anomaly.events.times import NO_TIME
 from anomaly.sequences.cut import Cut, cut
 from anomaly.sequences.draft import Arrays, draft
-from anomaly.sequences.gaps import final_silence, measure_gaps, observed_until
+from anomaly.sequences.gaps import final_silence, measure_gaps
 from anomaly.sequences.relational import count_entities
 from anomaly.sequences.spine import Spine
 from anomaly.sequences.store import SequenceStore, put_rows
@@ -265,11 +265,13 @@ class _Build:
         return visits and rows.entities is not None and schema.time is not None
 
     def _silence(self, rows: Cut, time: NDArray[np.int64]) -> NDArray[np.float32] | None:
-        if self.schema.ends == "closed" or self.schema.time is None:
+        """Measure the final silences up to a stated end; one read off the rows would let them answer for each other."""
+        until, visits = self.schema.end_of_time, self._has_pauses(rows)
+        if until is None or self.schema.time is None or (self.schema.ends == "closed" and not visits):
             return None
         alone = self.schema.sequence is not None and rows.entities is None
         goes_on = np.append(rows.owner[1:] == rows.owner[:-1], False) & (not alone)
-        return final_silence(time, rows.offsets, goes_on, observed_until(self.spine.time, self.schema.end_of_time))
+        return final_silence(time, rows.offsets, goes_on, until)
 
     def _dtypes(self) -> dict[str, str]:
         return {name: type_name(self.sources[-1].columns[name]) for name in self.schema.columns}
@@ -285,6 +287,14 @@ class _Build:
             self._fill(rows, shared, Arrays(folder, self.memory_limit // 4)).save(folder)
         return SequenceStore.open(out)
 
+    def _beyond_the_end(self) -> list[Finding]:
+        until, time = self.schema.end_of_time, self.spine.time
+        if until is None or self.schema.time is None or not (time > until).any():
+            return []
+        first = int(self.spine.row[np.argmax(time > until)])
+        message = f"is later than events.until={self.schema.until}; no silence is judged after it"
+        return [Finding("warning", "beyond the end", self.schema.time, int((time > until).sum()), first, message)]
+
     def findings(self) -> list[Finding]:
         """Return what both the single columns and the whole show."""
         found = [finding for checker in self.checkers for finding in checker.findings()]
@@ -293,6 +303,7 @@ class _Build:
             found.append(
                 Finding("warning", "time going backwards", str(self.schema.time), self.n_backwards, -1, message)
             )
+        found += self._beyond_the_end()
         ids = self.spine.ids()
         if ids is not None:
             repeated = len(ids) - ids.n_unique()

@@ -313,6 +313,35 @@ class Pace(Corruption):
         return gaps / self.factor if self.how == "burst" else gaps * self.factor + 1.0
 
 
+class Leave(Corruption):
+    """An entity has been silent for many times as long when the observation ends.
+
+    Parameters
+    ----------
+    factor : times as long, at most; twice at least
+    """
+
+    units = ("sequence",)
+
+    def __init__(self, *, factor: float = 20.0, share: float = 0.3) -> None:
+        super().__init__(share=share)
+        self.factor = factor
+
+    def applies(self, store: SequenceStore) -> bool:
+        """Return whether final silences are known."""
+        return len(store) > 1 and store.silence is not None and bool((store.silence > 0).any())
+
+    def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
+        """Return every sequence that is its entity's last, marked at its last event."""
+        silence_N = np.zeros(len(store)) if store.silence is None else np.asarray(store.silence, np.float64)
+        chosen = np.flatnonzero((silence_N > 0) & (store.lengths > 0))
+        store = store.take(chosen)
+        touched = np.zeros(store.n_events, bool)
+        touched[store.offsets[1:] - 1] = True
+        longer = (silence_N[chosen] * rng.uniform(2.0, self.factor, len(chosen))).astype(np.float32)
+        return Corrupted(replace(store, silence=longer, context=np.zeros(len(store), np.int64)), touched)
+
+
 def gather(store: SequenceStore, places: Places, sequences: Places, lengths: NDArray[np.int64]) -> SequenceStore:
     """Return a store whose sequences are made of the named events; entity and ids are those of `sequences`."""
     empty = store.take(sequences)

@@ -12,9 +12,6 @@ import numpy as np
 
 from anomaly.events.times import NO_TIME
 
-_SAMPLE = 1 << 20
-_BEYOND = 0.1
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -61,22 +58,6 @@ def final_silence(
     newest = np.maximum.reduceat(time, offsets[:-1])
     silent = ~goes_on & (newest != NO_TIME) & (newest < until)
     return np.where(silent, (until - np.where(silent, newest, until)) * 1e-6, 0.0).astype(np.float32)
-
-
-def observed_until(time: NDArray[np.int64], stated: int | None = None) -> int:
-    """Return the end of what was observed: the newest time, or the stated one where that is later.
-
-    A few rows of a clock gone wrong would silence everybody else, so nothing counts that lies further beyond the last
-    thousandth of the times than a tenth of their span.
-    """
-    known = np.sort(time[:: max(len(time) // _SAMPLE, 1)])
-    known = known[np.searchsorted(known, NO_TIME, side="right") :]
-    if not len(known):
-        return NO_TIME
-    few = (len(known) - 1) // 1000
-    low, high = int(known[few]), int(known[-1 - few])
-    newest = min(int(time.max()), high + int(_BEYOND * (high - low)))
-    return newest if stated is None else max(newest, stated)
 
 
 def _forward(step: NDArray[np.int64]) -> tuple[NDArray[np.float32], int]:

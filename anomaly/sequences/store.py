@@ -48,8 +48,8 @@ class SequenceStore:
     event_ids : T ids, or None where no id column is stated
     pause : (N,) float32, seconds since the newest event of the entity's sequence before, NaN where there is none; None
         where there is no time, or sequences are no visits of entities
-    silence : (N,) float32, seconds from the last event to the end of what was observed, 0 where the entity went on in
-        another sequence; None where ends are closed or there is no time
+    silence : (N,) float32, seconds from the last event to the stated end of observation, 0 where the entity went on in
+        another sequence; None where no end is stated, there is no time, or closed sequences are no visits of entities
     n_entities : number of entity codes, the unknown one included
     closed : whether the end of a sequence means something
     has_time : whether `delta` and `time` mean something

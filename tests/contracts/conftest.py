@@ -43,6 +43,7 @@ from anomaly.detectors.ownpast import OwnPastDetector
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.detectors.repetition import RepetitionDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
+from anomaly.detectors.silence import SilenceDetector
 from anomaly.detectors.trained import TrainedDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
 from anomaly.ensemble.convex import ConvexCombiner
@@ -133,6 +134,7 @@ DETECTORS = [
     Case("rarity", lambda seed: RarityDetector()),
     Case("repetition", lambda seed: RepetitionDetector()),
     Case("own_past", lambda seed: OwnPastDetector()),
+    Case("silence", lambda seed: SilenceDetector()),
     Case("core", _core),
     Case("labelled_forest", lambda seed: LabelledForest(prior=_core(seed), trees=20, random_state=seed)),
     Case("column_tails", lambda seed: ColumnTails(random_state=seed)),
@@ -230,7 +232,8 @@ def shop(n: int = 120, seed: int = 0, longest: int = 25) -> SequenceStore:
     values = rng.normal(size=(t, 1)).astype(np.float32)
     store = SequenceStore.from_codes(codes, lengths, fields=fields, delta=delta, values=values, entity=entity)
     ids = pl.Series("sequence", [f"s{seed}-{k}" for k in range(n)])
-    return replace(store, sequence_ids=ids, n_entities=9)
+    silence = rng.exponential(600.0, n).astype(np.float32)
+    return replace(store, sequence_ids=ids, silence=silence, n_entities=9)
 
 
 class Bench:

@@ -62,6 +62,7 @@ def test_sequences_without_events(bench: Any, make_shop: Shop) -> None:
         context=X.context[twice],
         sequence_ids=X.sequence_ids[twice],
         entity_ids=X.entity_ids[twice],
+        silence=X.silence[twice],
     )
     assert_scores(bench.fitted(), bench(holes))
 

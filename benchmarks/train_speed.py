@@ -2,6 +2,7 @@
 
     python benchmarks/train_speed.py                 GRU and 3-layer transformer, width 128
     python benchmarks/train_speed.py --repeats 3 --slice 20000
+    python benchmarks/train_speed.py --precision     bf16-mixed against float32 in our own training instead
 
 Both sides do forward, backward, clipping and an AdamW step. Ours takes the batches of `SequenceDataModule`, as training
 does. The bare loop has the same layers, draws 128 sequences at random, pads them to the longest, computes the padded
@@ -143,8 +144,8 @@ class Bare:
 class Ours:
     """The model's own training step on the data module's own batches."""
 
-    def __init__(self, cell: str, store: SequenceStore, events: int) -> None:
-        self.events = events
+    def __init__(self, cell: str, store: SequenceStore, events: int, *, half: bool = False) -> None:
+        self.events, self.half = events, half
         self.model = NextEventModel.for_store(
             store, cell=cell, layers=LAYERS[cell], width=WIDTH, heads=HEADS, dropout=DROPOUT
         ).train()
@@ -160,7 +161,10 @@ class Ours:
         seen = 0
         while seen < (self.events if turn >= 0 else 1):
             batch = next(self.batches)
-            _step(self.model.training_step(batch, 0), self.model, self.optimizer)
+            # What Lightning's bf16-mixed does.
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+                loss = self.model.training_step(batch, 0)
+            _step(loss, self.model, self.optimizer)
             seen += len(batch.codes_TF)
         return seen
 
@@ -188,6 +192,16 @@ def compare(cell: str, store: SequenceStore, repeats: int, events: int) -> dict[
     return {"cell": cell, "must": MUST[cell], "ratio": faster, "holds": faster["median"] >= MUST[cell], **rates}
 
 
+def compare_precision(cell: str, store: SequenceStore, repeats: int, events: int) -> dict[str, Any]:
+    """Return the rates of training in float32 and in mixed bf16, and the ratio of the second to the first."""
+    jobs = {}
+    for name, half in (("float32", False), ("bf16", True)):
+        torch.manual_seed(0)
+        jobs[name] = Ours(cell, store, events, half=half)
+    rates = interleave(jobs, repeats)
+    return {"cell": cell, "ratio": ratio(rates, "bf16", "float32"), **rates}
+
+
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -195,13 +209,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--slice", type=int, default=20_000, help="events of a turn, at least")
     parser.add_argument("--threads", type=int, default=1, help="of torch; more than the idle cores make both crawl")
-    parser.add_argument("--out", type=Path, default=result_path("train_speed"))
+    parser.add_argument("--precision", action="store_true", help="compare bf16-mixed with float32")
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    theme = "train_precision" if args.precision else "train_speed"
     torch.set_num_threads(args.threads)
     store = speed_store()
-    document = stamp("train_speed", "torch", "numpy", "pytorch-lightning")
+    sides = "mixed bf16 to float32" if args.precision else "the next-event model to a bare loop"
+    document = stamp(theme, "torch", "numpy", "pytorch-lightning")
     document |= {
-        "what": "events per second of training steps; ratio of the next-event model to a bare loop, turn by turn",
+        "what": f"events per second of training steps; ratio of {sides}, turn by turn",
+        "bf16": {"avx512": torch.cpu._is_avx512_bf16_supported(), "amx": torch.cpu._is_amx_tile_supported()},
         "data": {
             "sequences": len(store),
             "events": store.n_events,
@@ -213,10 +231,11 @@ def main() -> None:
         "figures": [],
     }
     for cell in args.cells:
-        document["figures"].append(compare(cell, store, args.repeats, args.slice))
+        found = (compare_precision if args.precision else compare)(cell, store, args.repeats, args.slice)
+        document["figures"].append(found)
         sys.stdout.write(json.dumps(document["figures"][-1]) + "\n")
         sys.stdout.flush()
-    write_json(args.out, document)
+    write_json(args.out or result_path(theme), document)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from anomaly.explain.reasons import constant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from anomaly.events.encoder import EventEncoder
     from anomaly.explain.reasons import Reason
     from anomaly.explain.reference import Reference
     from anomaly.sequences.store import SequenceStore
@@ -26,7 +25,7 @@ KEPT = 3
 _NUMBERS = ("VALUE_UNLIKE_OWN_PAST", "UNUSUAL_VALUE")
 
 
-def usual_rows(reference: Reference, X: SequenceStore, n: int, encoder: EventEncoder) -> list[dict[str, Any]]:
+def usual_rows(reference: Reference, X: SequenceStore, n: int, text: Callable[[str, int], str]) -> list[dict[str, Any]]:
     """Return the values whose share here differs most from that in the owner's other sequences, or everybody's.
 
     Rows have field, value, usual and here (shares of the events) and whose ("own" or "all").
@@ -43,8 +42,8 @@ def usual_rows(reference: Reference, X: SequenceStore, n: int, encoder: EventEnc
         here = np.bincount(X.codes[events, f], minlength=size) / max(events.stop - events.start, 1)
         usual = usual[: len(here)] if len(usual) > len(here) else usual
         for code in np.argsort(-np.abs(here - usual), kind="stable")[:2]:
-            value = encoder.decode(field.name, np.array([code]))[0]
-            rows.append({"field": field.name, "value": value, "usual": float(usual[code]), "here": float(here[code])})
+            shares = {"usual": float(usual[code]), "here": float(here[code])}
+            rows.append({"field": field.name, "value": text(field.name, int(code)), **shares})
     rows.sort(key=lambda row: -abs(row["here"] - row["usual"]))
     return [{**row, "whose": "own" if len(own) else "all"} for row in rows[:ROWS]]
 

@@ -61,6 +61,7 @@ class _Telling:
         self.narrator, self.e = narrator, e
         self.explainer, self.encoder = narrator.explainer, narrator.explainer.encoder
         self.top = [self._ranked(n)[: narrator.events] for n in range(len(e.store))]
+        self.texts: dict[tuple[str, int], str] = {}
 
     def stories(self) -> list[Story]:
         """Return a story for every sequence."""
@@ -93,6 +94,11 @@ class _Telling:
                     if code != e.store.codes[t, f]:
                         options.append((t, f, code))
         return smallest_edits(self.explainer.ensemble, e.store, e.p_value_n, e.rank_T, options)
+
+    @cached_property
+    def distinct(self) -> list[NDArray[Any]]:
+        """The codes of each field that are there."""
+        return [np.unique(column) for column in np.asarray(self.e.store.codes).T]
 
     @cached_property
     def nearest(self) -> tuple[NDArray[np.int64], Floats]:
@@ -152,13 +158,17 @@ class _Telling:
             found, k = likely[name], row[t]
             for code, p in zip(found.codes[k], found.p[k], strict=True):
                 if p > 2 * found.own[k]:
-                    value = self.encoder.decode(name, np.array([code]))[0]
-                    out.append(Likelier(name, value, float(p), float(found.own[k])))
+                    out.append(Likelier(name, self._text(name, int(code)), float(p), float(found.own[k])))
         return out
 
     def _value(self, t: int, name: str) -> str:
-        column = self.e.store.field_names.index(name)
-        return self.encoder.decode(name, np.asarray(self.e.store.codes[t : t + 1, column]))[0]
+        return self._text(name, int(self.e.store.codes[t, self.e.store.field_names.index(name)]))
+
+    def _text(self, name: str, code: int) -> str:
+        """Return what a code stands for; each is looked up once."""
+        if (name, code) not in self.texts:
+            self.texts[name, code] = self.encoder.decode(name, np.array([code]))[0]
+        return self.texts[name, code]
 
     def _reasons(self, n: int, total: float) -> list[Reason]:
         e, own = self.e, slice(int(self.e.offsets[n]), int(self.e.offsets[n + 1]))
@@ -204,7 +214,7 @@ class _Telling:
         if about in likely and t in row and likely[about].p[row[t], 0] > likely[about].own[row[t]]:
             found, k = likely[about], row[t]
             facts |= {"own": percent(found.own[k]), "p": percent(found.p[k, 0])}
-            facts["instead"] = self.encoder.decode(about, found.codes[k, :1])[0]
+            facts["instead"] = self._text(about, int(found.codes[k, 0]))
         return facts
 
     def _usual(self, n: int, code: str, about: str) -> dict[str, Any]:
@@ -216,12 +226,9 @@ class _Telling:
         from anomaly.explain.reasons import constant
 
         f = e.store.field_names.index(about)
-        texts = {c: self.encoder.decode(about, np.array([c]))[0] for c in np.unique(e.store.codes[:, f])}
+        texts = {c: self._text(about, int(c)) for c in self.distinct[f]}
         codes = [c for c, text in texts.items() if f"{constant(text)}_RATE" == code]
         here = np.isin(e.store.codes[e.offsets[n] : e.offsets[n + 1], f], codes)
-        usual = (
-            np.isin(sample.codes[:, f], codes).mean() * facts["length"] if sample.n_events and "length" in facts else 0
-        )
         usual = float(np.isin(sample.codes[:, f], codes).mean()) if sample.n_events else 0.0
         rated = texts[codes[0]] if codes else ""
         return facts | {"count": int(here.sum()), "rated": rated, "usual_count": f"{usual * max(len(here), 1):.1f}"}
@@ -253,7 +260,7 @@ class _Telling:
         ]
         edit = self.edits[n]
         return {
-            "usual": usual_rows(reference, store, n, self.encoder),
+            "usual": usual_rows(reference, store, n, self._text),
             "nearest": nearest,
             "edit": {
                 "dropped": [p - int(store.context[n]) for p in edit.dropped],
@@ -261,7 +268,7 @@ class _Telling:
                     {
                         "position": p - int(store.context[n]),
                         "field": name,
-                        "value": self.encoder.decode(name, np.array([c]))[0],
+                        "value": self._text(name, c),
                     }
                     for p, name, c in edit.replaced
                 ],

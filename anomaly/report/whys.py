@@ -60,11 +60,11 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
     if not chosen:
         return Whys()
     store = explainer.reference.store
-    full = explainer.explain(store, chosen[:TOLD])
-    told = Narrator(explainer, events=_EVENTS).tell(full)
     explained = explainer.explain(store, chosen)
-    brief = Narrator(explainer, events=1, contrast=False).tell(explained)
-    reasons = {story.sequence: _told(story) for story in [*brief, *told]}
+    first, rest = np.split(np.arange(len(chosen)), [TOLD])
+    told = Narrator(explainer, events=_EVENTS).tell(explained.take(first))
+    brief = Narrator(explainer, events=1, contrast=False).tell(explained.take(rest))
+    reasons = {story.sequence: _told(story) for story in [*told, *brief]}
     cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]
     return Whys(cases, reasons, _clusters(explained, rows["flagged"].to_numpy()))
 

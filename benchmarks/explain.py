@@ -27,7 +27,7 @@ from anomaly.artifact.explaining import explainer_of
 from anomaly.artifact.run import Run
 from anomaly.artifact.scoring import source_of
 from anomaly.explain.clusters import ContributionClusters
-from anomaly.explain.edits import without
+from anomaly.explain.deletion import without
 from anomaly.sequences.build import build_store
 from anomaly.sweeps.folder import read_folder
 
@@ -201,7 +201,8 @@ def _fields(X: SequenceStore, e: Any, truth: dict[str, Any]) -> dict[str, float]
 def _fidelity(explainer: EnsembleExplainer, X: SequenceStore, e: Any) -> dict[str, Any]:
     base = e.score_n[: len(X)]
     rng = np.random.default_rng(1)
-    orders = {"ours": e.rank_T[: X.n_events], "occlusion": _occlusion(explainer, X, base)}
+    orders = {"look": e.rank_T[: X.n_events], "cut": e.cut_T[: X.n_events]}
+    orders["occlusion"] = _occlusion(explainer, X, base)
     found: dict[str, Any] = {}
     for share in SHARES:
         row = {name: _drop(explainer, X, order, share, base) for name, order in orders.items()}

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly.explain.deletion import without
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,17 +49,6 @@ class Edit:
 
 Replacement = tuple[int, int, int]
 """A flat place, the field's column and the code that is put there."""
-
-
-def without(X: SequenceStore, kept_T: NDArray[np.bool_]) -> SequenceStore:
-    """Return the sequences with the kept events alone; the time of what is left out passes all the same."""
-    left = X.keep_events(kept_T)
-    if not X.has_time:
-        return left
-    clock = np.cumsum(np.nan_to_num(np.asarray(X.delta, np.float64)))[kept_T]
-    delta = np.diff(clock, prepend=0.0).astype(np.float32)
-    delta[left.offsets[:-1][left.lengths > 0]] = 0.0
-    return replace(left, delta=np.where(np.isnan(np.asarray(X.delta)[kept_T]), np.float32(np.nan), delta))
 
 
 def smallest_edits(

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from anomaly.base import Explainer, Explanation, FeatureMatrix, Statistics
 from anomaly.explain.axis import Axis
+from anomaly.explain.deletion import by_fall, falls
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
 from anomaly.explain.lookup import to_events
 from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
+from anomaly.scores.statistics import Ragged
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+TRIED = 6
+"""Events of a sequence that are tried; each costs about as much as scoring it once."""
 LEAD = 4.0
 """What the leading member's surprise counts against the parts, where all of the evidence speaks of surprise."""
 SURPRISES = ("UNEXPECTED_EVENT", "UNEXPECTED_EVENTS", "RARE_EVENT", "RARE_COMBINATION", OTHER)
@@ -49,7 +54,8 @@ class Reasoned(Explanation):
     low_nm : whether a statistic is odd for being small
     features : what members on features read, or None
     feature_nK : (n, K) the part of the evidence that each feature carries
-    rank_T : (T,) where to look first, see `Ledger.rank`
+    rank_T : (T,) where to look first, see `Ledger.rank` and `EnsembleExplainer.refine`
+    fall_T : (T,) how far the score falls without the event, NaN where that was not tried
     reasons : (code, field) to (T,) the part of the evidence that speaks for it
     reason_p : (code, field) to (n,) the smallest p-value among the statistics that do
     """
@@ -62,8 +68,14 @@ class Reasoned(Explanation):
     features: FeatureMatrix | None
     feature_nK: Floats
     rank_T: Floats
+    fall_T: Floats
     reasons: dict[Key, Floats]
     reason_p: dict[Key, Floats]
+
+    @property
+    def cut_T(self) -> Floats:
+        """(T,) what to leave out first for the score to fall: what was tried by its fall, then the rest by rank."""
+        return by_fall(self.rank_T, self.fall_T, Ragged(self.offsets))
 
     def take(self, rows: NDArray[np.int64]) -> Reasoned:
         """Return the explanations of some of the sequences."""
@@ -85,6 +97,7 @@ class Reasoned(Explanation):
             else FeatureMatrix(self.features.values[rows], self.features.names, None),
             feature_nK=self.feature_nK[rows],
             rank_T=self.rank_T[places],
+            fall_T=self.fall_T[places],
             reasons={key: part_T[places] for key, part_T in self.reasons.items()},
             reason_p={key: p_n[rows] for key, p_n in self.reason_p.items()},
         )
@@ -135,24 +148,45 @@ class EnsembleExplainer(Explainer):
     ensemble : fitted
     reference : what is usual, which tells large features from small ones
     encoder : names values
+    tried : events of each sequence, those that carry most, of which is tried how far the score falls without them
     """
 
-    def __init__(self, *, ensemble: CalibratedEnsemble, reference: Reference, encoder: EventEncoder) -> None:
+    def __init__(
+        self, *, ensemble: CalibratedEnsemble, reference: Reference, encoder: EventEncoder, tried: int = TRIED
+    ) -> None:
         self.ensemble = ensemble
         self.reference = reference
         self.encoder = encoder
+        self.tried = tried
 
     def explain(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Explain the sequences at some places of a store; all of them where none are named.
 
         Where the event is the item, each is the last event of a sequence that holds it and its past.
         """
+        return self.refine(self.split(X, indices))
+
+    def refine(self, e: Reasoned) -> Reasoned:
+        """Try how far each score falls without each of the events that come first, and let that tell in their rank.
+
+        What an event carries is its part where all are there, the fall what it adds as the last one to come: the
+        first and the last of the orders that a Shapley value averages over.
+        """
+        if self.ensemble.unit == "event" or not self.tried:
+            return e
+        fall_T = falls(self._scores, e.store, e.score_n, e.rank_T, self.tried)
+        nats = np.maximum(np.nan_to_num(fall_T), 0.0) * np.log(10.0)
+        total_T = np.repeat(np.maximum(e.evidence_n, 1e-12), np.diff(e.offsets))
+        return replace(e, rank_T=e.rank_T + nats / total_T, fall_T=fall_T)
+
+    def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
+        """Return the parts alone: nothing is tried, and the events are ranked by them."""
         X = X if indices is None else X.take(indices)
         X = replace(X, closed=X.closed and self.ensemble.closed_)
         statistics, lengths = self._statistics(X)
         p_nm = self.ensemble.calibrator_.p_values(statistics, lengths)
         evidence_n = self.ensemble.combiner_.combine(p_nm)
-        p_value_n = self.ensemble.evidence_calibrator_.p_values(Statistics(evidence_n[:, None], ("",)), lengths)[:, 0]
+        p_value_n = self._p_values(evidence_n, lengths)
         part_nm = self.ensemble.combiner_.contributions(p_nm)
         low_nm = self._low(statistics, lengths)
         axis = Axis.of(X)
@@ -180,9 +214,21 @@ class EnsembleExplainer(Explainer):
             features=features,
             feature_nK=feature_nK,
             rank_T=ledger.rank(),
+            fall_T=np.full(X.n_events, np.nan),
             reasons=ledger.reasons,
             reason_p=ledger.p_values,
         )
+
+    def _scores(self, X: SequenceStore) -> Floats:
+        """Return the scores of sequences."""
+        statistics, lengths = self._statistics(X)
+        evidence_n = self.ensemble.combiner_.combine(self.ensemble.calibrator_.p_values(statistics, lengths))
+        return -np.log10(self._p_values(evidence_n, lengths))
+
+    def _p_values(self, evidence_n: Floats, lengths: NDArray[np.int64]) -> Floats:
+        evidence = Statistics(evidence_n[:, None], ("",))
+        p_n: Floats = self.ensemble.evidence_calibrator_.p_values(evidence, lengths)[:, 0]
+        return p_n
 
     def _statistics(self, X: SequenceStore) -> tuple[Statistics, NDArray[np.int64]]:
         """Return the statistics of the items and the lengths that name their buckets."""
@@ -231,7 +277,7 @@ class EnsembleExplainer(Explainer):
         high_nK = ~(features.values < medians)
         codes: dict[Key, Floats] = {}
         for k in np.flatnonzero(feature_nK.any(axis=0)):
-            name = self._readable(features.names[k])
+            name = self._names.get(features.names[k], features.names[k])
             for high in (True, False):
                 rows = (high_nK[:, k] == high) & (feature_nK[:, k] > 0)
                 if rows.any():
@@ -241,12 +287,16 @@ class EnsembleExplainer(Explainer):
             part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)
             ledger.book(key, part_TF, p_n, part_nK.sum(axis=1) > 0)
 
-    def _readable(self, name: str) -> str:
-        """Return a feature's name with the value that a code stands for."""
-        field, equals, value = name.partition("=code ")
-        if not equals or not value.isdigit() or field not in self.ensemble.bank_.aggregates_.fields_:
-            return name
-        return f"{field}={self.encoder.decode(field, np.array([int(value) + FIRST_VALUE]))[0]}"
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """Features that count a value, with the value that their code stands for."""
+        found = {}
+        for name in self.ensemble.bank_.aggregates_.names_:
+            field, equals, value = name.partition("=code ")
+            if equals and value.isdigit() and field in self.ensemble.bank_.aggregates_.fields_:
+                text = self.encoder.decode(field, np.array([int(value) + FIRST_VALUE]))[0]
+                found[name] = f"{field}={text}"
+        return found
 
     def _features(
         self, X: SequenceStore, names: tuple[str, ...], part_nm: Floats, embedding_ND: NDArray[np.float32] | None

@@ -93,7 +93,7 @@ class _Telling:
                     code = int(likely[name].codes[row[t], 0])
                     if code != e.store.codes[t, f]:
                         options.append((t, f, code))
-        return smallest_edits(self.explainer.ensemble, e.store, e.p_value_n, e.rank_T, options)
+        return smallest_edits(self.explainer.ensemble, e.store, e.p_value_n, e.cut_T, options)
 
     @cached_property
     def distinct(self) -> list[NDArray[Any]]:

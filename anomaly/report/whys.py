@@ -60,9 +60,9 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
     if not chosen:
         return Whys()
     store = explainer.reference.store
-    explained = explainer.explain(store, chosen)
+    explained = explainer.split(store, chosen)
     first, rest = np.split(np.arange(len(chosen)), [TOLD])
-    told = Narrator(explainer, events=_EVENTS).tell(explained.take(first))
+    told = Narrator(explainer, events=_EVENTS).tell(explainer.refine(explained.take(first)))
     brief = Narrator(explainer, events=1, contrast=False).tell(explained.take(rest))
     reasons = {story.sequence: _told(story) for story in [*told, *brief]}
     cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]

@@ -5,6 +5,7 @@ import pytest
 
 from anomaly.explain.axis import Axis
 from anomaly.explain.clusters import ContributionClusters
+from anomaly.explain.deletion import without
 from anomaly.scores.statistics import Ragged
 
 
@@ -72,3 +73,32 @@ def test_alike_reasons_make_a_cluster(explained):
     for k, cluster in enumerate(found.clusters_):
         assert (found.labels_[cluster.members] == k).all() and set(cluster.typical) <= set(cluster.members)
     assert (ContributionClusters().fit(explained.take(np.arange(3))).labels_ == -1).all()
+
+
+def test_what_is_tried_is_scored_again_without_the_event(explained, explainer, fitted):
+    e, tried = explained, explainer.tried
+    known = ~np.isnan(e.fall_T)
+    several = e.store.lengths > 1
+    assert (sums(e, known.astype(float)) == np.where(several, np.minimum(e.store.lengths, tried), 0)).all()
+    place = int(np.flatnonzero(known)[0])
+    kept = np.ones(e.store.n_events, bool)
+    kept[place] = False
+    owner = e.store.sequence_of_event()[place]
+    left = fitted[0].score(without(e.store, kept).take([owner])).score[0]
+    assert e.fall_T[place] == pytest.approx(e.score_n[owner] - left, abs=1e-6)
+
+
+def test_what_is_tried_is_left_out_first_by_its_fall(explained):
+    e = explained
+    for start, stop in zip(e.offsets[:-1], e.offsets[1:], strict=True):
+        order = start + np.argsort(-e.cut_T[start:stop], kind="stable")
+        fall = e.fall_T[order]
+        n = int((~np.isnan(fall)).sum())
+        assert not np.isnan(fall[:n]).any() and (np.diff(fall[:n]) <= 0).all()
+        assert (np.diff(e.rank_T[order[n:]]) <= 0).all()
+
+
+def test_the_split_alone_tries_nothing(explainer, fitted, odd):
+    e = explainer.split(fitted[1], odd[:3])
+    assert np.isnan(e.fall_T).all()
+    np.testing.assert_array_equal(e.cut_T, e.rank_T)

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomaly.explain.edits import smallest_edits, without
+from anomaly.explain.deletion import without
+from anomaly.explain.edits import smallest_edits
 from anomaly.explain.expected import expected
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.reasons import code_of_feature, code_of_statistic, severity

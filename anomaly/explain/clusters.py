@@ -34,11 +34,15 @@ class Cluster:
     members : places among the clustered sequences
     reasons : (code, mean share of the evidence), the largest first
     typical : the members nearest to the middle
+    fields : (field, mean share of the evidence), the largest first
+    values : (code of the first field, mean share of the evidence of its events), the largest first
     """
 
     members: NDArray[np.int64]
     reasons: Sequence[tuple[str, float]]
     typical: NDArray[np.int64]
+    fields: Sequence[tuple[str, float]] = ()
+    values: Sequence[tuple[int, float]] = ()
 
 
 class ContributionClusters(BaseEstimator):  # type: ignore[misc]
@@ -59,40 +63,49 @@ class ContributionClusters(BaseEstimator):  # type: ignore[misc]
 
     def fit(self, e: Reasoned) -> Self:
         """Cluster explained sequences."""
-        share, names = reason_shares(e)
-        self.labels_ = _cluster(profile(e), max(FEWEST, int(self.smallest * len(e.evidence_n))))
-        self.clusters_ = [self._cluster(k, share, names) for k in range(int(self.labels_.max(initial=-1)) + 1)]
+        smallest = max(FEWEST, int(self.smallest * len(e.evidence_n)))
+        parts = _parts(e)
+        self.labels_ = _cluster(np.sqrt(np.concatenate(parts, axis=1)), smallest)
+        names = (_codes(e), e.fields, range(parts[2].shape[1]))
+        self.clusters_ = [self._cluster(k, parts, names) for k in range(int(self.labels_.max(initial=-1)) + 1)]
         return self
 
-    def _cluster(self, k: int, share: Floats, names: Sequence[str]) -> Cluster:
+    def _cluster(self, k: int, parts: Sequence[Floats], names: Sequence[Sequence[Any]]) -> Cluster:
         members = np.flatnonzero(self.labels_ == k)
-        mean = share[members].mean(axis=0)
-        told = [(names[r], float(mean[r])) for r in np.argsort(-mean, kind="stable") if mean[r] >= _SHARED]
-        distance = ((share[members] - mean) ** 2).sum(axis=1)
-        return Cluster(members, told, members[np.argsort(distance, kind="stable")[:TYPICAL]])
-
-
-def reason_shares(e: Reasoned) -> tuple[Floats, list[str]]:
-    """Return (n, R) each reason code's share of the evidence, and the codes."""
-    codes = list(dict.fromkeys(code for code, _ in e.reasons))
-    parts = np.zeros((len(e.evidence_n), len(codes)))
-    ragged = _sums(e)
-    for (code, _), part_T in e.reasons.items():
-        parts[:, codes.index(code)] += ragged(part_T)
-    return parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-12), codes
+        reasons, fields, values = (_shared(x[members], own) for x, own in zip(parts, names, strict=True))
+        share = parts[0][members]
+        distance = ((share - share.mean(axis=0)) ** 2).sum(axis=1)
+        typical = members[np.argsort(distance, kind="stable")[:TYPICAL]]
+        return Cluster(members, reasons, typical, fields, values)
 
 
 def profile(e: Reasoned) -> Floats:
     """Return (n, d) square roots of the shares of reasons, of fields and of the values of the first field."""
-    reasons, _ = reason_shares(e)
-    fields = _sums(e)(e.part_TF)
-    values = np.zeros((len(fields), e.store.fields[0].size + 1 if e.store.fields else 0))
-    if e.store.fields:
-        codes = np.minimum(e.store.codes[:, 0], values.shape[1] - 1).astype(np.int64)
-        np.add.at(values, (e.store.sequence_of_event(), codes), e.event_T)
-    parts = [x / np.maximum(x.sum(axis=1, keepdims=True), 1e-12) for x in (reasons, fields, values)]
-    found: Floats = np.sqrt(np.concatenate(parts, axis=1))
+    found: Floats = np.sqrt(np.concatenate(_parts(e), axis=1))
     return found
+
+
+def _parts(e: Reasoned) -> list[Floats]:
+    """Return the shares of the evidence of reasons, of fields, and of the events of each value of the first field."""
+    sums, codes = _sums(e), _codes(e)
+    reasons = np.zeros((len(e.evidence_n), len(codes)))
+    for (code, _), part_T in e.reasons.items():
+        reasons[:, codes.index(code)] += sums(part_T)
+    values = np.zeros((len(reasons), e.store.fields[0].size + 1 if e.store.fields else 0))
+    if e.store.fields:
+        first = np.minimum(e.store.codes[:, 0], values.shape[1] - 1).astype(np.int64)
+        np.add.at(values, (e.store.sequence_of_event(), first), e.event_T)
+    return [x / np.maximum(x.sum(axis=1, keepdims=True), 1e-12) for x in (reasons, sums(e.part_TF), values)]
+
+
+def _codes(e: Reasoned) -> list[str]:
+    return list(dict.fromkeys(code for code, _ in e.reasons))
+
+
+def _shared(share: Floats, names: Sequence[Any]) -> list[tuple[Any, float]]:
+    """Return what the rows share, by name and with its mean, the largest first."""
+    mean = share.mean(axis=0)
+    return [(names[r], float(mean[r])) for r in np.argsort(-mean, kind="stable") if mean[r] >= _SHARED]
 
 
 def _sums(e: Reasoned) -> Any:

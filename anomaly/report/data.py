@@ -84,7 +84,7 @@ class ReportData:
     held_out_p_values : (n,) p-values of held-out sequences, to be compared with those of `scores`
     item : what is ranked, ``sequence``, ``event`` or ``row``
     reasons : sequence to its reasons, for more than the top cases
-    clusters : rows of ``members`` and ``typical`` (sequences) and ``reasons`` (title and mean share)
+    clusters : rows of ``members`` and ``typical`` (sequences), ``reasons`` and ``where`` (text and mean share)
     drift : rows of ``field``, ``change``, ``before``, ``now`` and ``message``
     groups : rows of ``group``, ``n``, ``flagged``, and with labels ``normal`` and ``false`` (normal ones flagged)
     grouped_by : the column that groups

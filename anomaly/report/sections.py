@@ -182,7 +182,7 @@ def agreements(scores: pl.DataFrame) -> dict[str, float]:
 
 def clusters(data: ReportData) -> list[dict[str, Any]]:
     """Return the patterns among the flagged, the largest first."""
-    return [{**row, "number": k, "size": len(row["members"])} for k, row in enumerate(data.clusters, 1)]
+    return [{"where": (), **row, "number": k, "size": len(row["members"])} for k, row in enumerate(data.clusters, 1)]
 
 
 def reason_choices(cases: list[dict[str, Any]]) -> list[tuple[str, str, int]]:

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     import polars as pl
 
     from anomaly.artifact.run import Run
-    from anomaly.explain.explainer import Reasoned
+    from anomaly.events.encoder import EventEncoder
+    from anomaly.explain.clusters import Cluster
+    from anomaly.explain.explainer import EnsembleExplainer, Reasoned
     from anomaly.explain.story import Story, StoryEvent
 
 TOLD, EXPLAINED = 30, 300
 """Top sequences that are told in full; flagged ones whose reasons are told."""
-_EVENTS = 60
+_EVENTS, _WHERE = 60, 2
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
     brief = Narrator(explainer, events=1, contrast=False).tell(explained.take(rest))
     reasons = {story.sequence: _told(story) for story in [*told, *brief]}
     cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]
-    return Whys(cases, reasons, _clusters(explained, rows["flagged"].to_numpy()))
+    return Whys(cases, reasons, _clusters(explainer, explained, rows["flagged"].to_numpy()))
 
 
 def _told(story: Story) -> list[Told]:
@@ -96,7 +98,7 @@ def _event(event: StoryEvent) -> CaseEvent:
     return CaseEvent(event.position, event.time, event.values, event.part, next(iter(event.fields), ""), instead)
 
 
-def _clusters(explained: Reasoned, flagged: Any) -> list[dict[str, Any]]:
+def _clusters(explainer: EnsembleExplainer, explained: Reasoned, flagged: Any) -> list[dict[str, Any]]:
     """Return the patterns of the flagged sequences, as names."""
     chosen = np.flatnonzero(flagged)
     names = explained.store.sequence_ids
@@ -106,6 +108,14 @@ def _clusters(explained: Reasoned, flagged: Any) -> list[dict[str, Any]]:
             "members": names[chosen[cluster.members].tolist()].to_list(),
             "typical": names[chosen[cluster.typical].tolist()].to_list(),
             "reasons": [(title(code), share) for code, share in cluster.reasons],
+            "where": _where(cluster, explained.store.field_names, explainer.encoder),
         }
         for cluster in found.clusters_
     ]
+
+
+def _where(cluster: Cluster, fields: Sequence[str], encoder: EventEncoder) -> list[tuple[str, float]]:
+    """Return the columns, and the values of the first, that carry a pattern."""
+    columns = [(name, share) for name, share in cluster.fields if name in fields]
+    values = [(f"{fields[0]} = {encoder.decode(fields[0], np.array([c]))[0]}", share) for c, share in cluster.values]
+    return columns[:_WHERE] + values[:_WHERE]

@@ -72,6 +72,8 @@ def test_alike_reasons_make_a_cluster(explained):
     assert len(found.labels_) == 6 * n and found.labels_.max() >= 1
     for k, cluster in enumerate(found.clusters_):
         assert (found.labels_[cluster.members] == k).all() and set(cluster.typical) <= set(cluster.members)
+        assert {name for name, _ in cluster.fields} <= set(twice.fields)
+        assert all(0 <= code <= twice.store.fields[0].size for code, _ in cluster.values)
     assert (ContributionClusters().fit(explained.take(np.arange(3))).labels_ == -1).all()
 
 

@@ -144,7 +144,7 @@ def test_text_from_data_is_text(data, text):
                 edit=text,
             )
         ],
-        clusters=[{"members": [text], "typical": [text], "reasons": [(text, 0.5)]}],
+        clusters=[{"members": [text], "typical": [text], "reasons": [(text, 0.5)], "where": [(text, 0.4)]}],
         drift=[{"field": text, "change": text, "message": text}],
         groups=[{"group": text, "n": 4, "flagged": 1, "normal": 2, "false": 1}],
         grouped_by=text,

@@ -14,19 +14,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from measure import result_path, stamp, write_json
+from peers.install import install
 from replay_cell import MINE, PASSES, PEERS, Cell, run_cell, speed_cell
 from replay_table import draw_table, summarise
 
 WORK = Path(__file__).parent / "work" / "replay"
-HOME = Path.home() / ".cache" / "anomaly-benchmarks" / "coniferest"
-CONIFEREST = "coniferest==0.2.2"
+HOME = Path.home() / ".cache" / "anomaly" / "peers" / "coniferest"
 QUICK = ("abalone", "yeast")
 SEQUENCES = ("schonlau_sea", "fraud_handbook", "btc_otc", "hdfs_loghub_partial", "shop")
 
@@ -50,11 +49,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 def environment(folder: Path) -> Path:
     """Return the environment that holds coniferest, made where it is missing."""
-    if not (folder / "bin" / "python").exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    done = subprocess.run([folder / "bin" / "python", "-c", "import coniferest"], capture_output=True, check=False)
-    if done.returncode:
-        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-q", CONIFEREST], check=True)
+    if install("coniferest", folder):
+        raise SystemExit(f"coniferest cannot be installed: see {folder / 'failed.txt'}, or give --no-peers")
     return folder
 
 
@@ -63,7 +59,7 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
     names = args.sets or (QUICK if args.quick else sorted(path.stem for path in root.glob("*.csv")))
     seeds = args.seeds or ([0] if args.quick else list(range(10)))
     methods = args.methods or (*MINE, *(PEERS if args.peers else ()))
-    cells = [Cell(n, m, s, w) for s in seeds for n in names for m in methods for w in PASSES]
+    cells = [Cell(n, m, s, w) for s in seeds for n in names for m in methods for w in args.passes]
     with ProcessPoolExecutor(args.workers) as pool:
         rows = list(pool.map(_kept, cells, [root] * len(cells), [args.peers] * len(cells), [args.work] * len(cells)))
     return {"seeds": seeds, "sets": list(names), "means": summarise(rows), "rows": rows}
@@ -131,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--part", choices=("tables", "speed", "runs"), help="one part; tables and speed unless stated")
     parser.add_argument("--sets", type=names, help="names of sets, comma-separated")
     parser.add_argument("--methods", type=names, help="names of methods, comma-separated")
+    parser.add_argument("--passes", type=names, default=list(PASSES), help=f"{', '.join(PASSES)}; all unless stated")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")])
     parser.add_argument("--workers", type=int, default=1, help="cells side by side")
     parser.add_argument("--quick", action="store_true", help="a few minutes: two small sets, one seed")

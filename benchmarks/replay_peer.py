@@ -2,7 +2,7 @@
 
     python replay_peer.py TASK.npz OUT.json
 
-The environment needs numpy and coniferest; this checkout is on its path for the one function that measures precision.
+This checkout is on its path for the one function that measures precision.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import venv
 from pathlib import Path
 
 REQUIREMENTS = {
+    "coniferest": ["coniferest==0.2.2"],
     "lifestream": ["pytorch-lifestream==0.7.0"],
     "xgboost": ["xgboost-cpu==3.2.0"],
 }

@@ -96,9 +96,10 @@ def open_desk(
     from anomaly.artifact.items import items_of_run
     from anomaly.labelling.casebook import Casebook
     from anomaly.labelling.page import Desk
+    from anomaly.labelling.reasons import Reasons
 
     items = items_of_run(run)
-    book = Casebook(run, items)
+    book = Casebook(run, items, Reasons(run))
     session = LabelSession(
         ActiveLearner(items, *parts, random_state=values["seed"]),
         log,

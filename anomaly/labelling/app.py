@@ -188,6 +188,12 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
         session.ask(annotator.name, named.item)
         return HTMLResponse(desk.score(named.item))
 
+    @app.get("/reasons")
+    def reasons(item: str = "", annotator: Annotator = Depends(somebody)) -> Response:
+        if item not in session.places:
+            raise HTTPException(404, "no such item")
+        return HTMLResponse(desk.reasons(item))
+
     @app.post("/renew")
     def renew(annotator: Annotator = Depends(trusted)) -> Response:
         session.leases.renew(annotator.name)

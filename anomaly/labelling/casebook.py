@@ -5,8 +5,8 @@ Shapes: T events, N sequences, n items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from anomaly.active.items import Items
     from anomaly.active.labels import Label
     from anomaly.artifact.run import Run
+    from anomaly.labelling.reasons import Reason, Reasons
+    from anomaly.sequences.store import SequenceStore
 
 MARKED = 5
 DRAWN, LISTED = 400, 80
@@ -64,7 +66,7 @@ class CaseEvent:
 
 @dataclass(frozen=True)
 class Case:
-    """One item as the page shows it."""
+    """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in."""
 
     item: str
     entity: str | None
@@ -75,7 +77,8 @@ class Case:
     score: float
     p_value: float
     rank: int
-    reasons: list[str]
+    reasons: list[Reason] | None
+    surprises: list[str]
     timeline: Timeline
     events: list[CaseEvent]
     left_out: int
@@ -102,10 +105,10 @@ class Casebook:
     ----------
     run : with its sequences
     items : of the run, in its order
-    reasons : place of an item to lines that say why it ranks where it does; the surprise of its events unless stated
+    reasons : that say why an item ranks where it does; the surprise of its events stands in where there are none
     """
 
-    def __init__(self, run: Run, items: Items, reasons: Callable[[int], list[str]] | None = None) -> None:
+    def __init__(self, run: Run, items: Items, reasons: Reasons | None = None) -> None:
         self.run, self.items = run, items
         self.store, self.encoder = run.sequences, run.encoder
         self.scores, self._events = run.scores, run.event_scores
@@ -144,7 +147,8 @@ class Casebook:
             score=row["score"],
             p_value=row["p_value"],
             rank=row["rank"],
-            reasons=self.reasons(place) if self.reasons else _surprises(events),
+            reasons=self.reasons.known(place) if self.reasons else [],
+            surprises=_surprises(events),
             timeline=draw(self._strand(piece, columns, times, marks)),
             events=events,
             left_out=len(piece.places) - len(events),
@@ -152,6 +156,19 @@ class Casebook:
             links=self.links.of(sequence, self._anomalous(judged)),
             neighbours=self.neighbours.of(place, judged),
         )
+
+    def tell(self, place: int) -> list[Reason]:
+        """Return the reasons of an item; the first time it takes a moment."""
+        return self.reasons.tell(place, self._alone(place)) if self.reasons else []
+
+    def _alone(self, place: int) -> SequenceStore:
+        """Return an item as the only one; of an event, what came before and itself."""
+        sequence = self.sequence_of(place)
+        alone = self.store.take([sequence])
+        if not self.by_event:
+            return alone
+        length = self._kept[[place]] - self.store.offsets[sequence] + 1
+        return replace(alone.keep_events(alone.position() < length[0]), context=length - 1)
 
     def sequence_of(self, place: int) -> int:
         """Return the place of an item's sequence."""

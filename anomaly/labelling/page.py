@@ -47,9 +47,12 @@ class Desk:
         place = session.places[lease.item]
         judged = [(session.places[row.item], row) for row in session.judged() if row.item in session.places]
         said = session.ledger.word(lease.item, annotator.name)
+        case = self.book.case(place, judged)
         return _render(
             "case.html",
-            case=self.book.case(place, judged),
+            case=case,
+            reasons=case.reasons,
+            surprises=case.surprises,
             lease=lease,
             said=said,
             score=Markup(self.score(lease.item)) if session.has_asked(annotator.name, lease.item) else None,
@@ -69,6 +72,11 @@ class Desk:
         row = self.book.scores.row(place, named=True)
         posterior = float(self.session.learner.posterior_[place])
         return _render("score.html", row=row, posterior=posterior, n_items=len(self.book.items))
+
+    def reasons(self, item: str) -> str:
+        """Return why an item ranks where it does, as a fragment."""
+        place = self.session.places[item]
+        return _render("reasons.html", reasons=self.book.tell(place), surprises=[])
 
     def found(self, words: str) -> str:
         """Return what a search found, as a fragment."""

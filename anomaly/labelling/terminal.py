@@ -122,8 +122,9 @@ class Terminal:
         self.console.rule(f"{amount(progress.labels, 'label')} · {progress.found} found · {recent} of the last 20")
         owner = f"{identity(case.entity)} · " if case.entity else ""
         self.console.print(Text(identity(case.item), "bold"), f"{owner}{amount(case.n_events, 'event')} {case.first}")
-        for reason in case.reasons:
-            self.console.print(f"  - {clean(reason, 300)}")
+        told = self.desk.book.tell(places[lease.item])
+        for text in [f"{reason.title}: {reason.sentence}" for reason in told] or case.surprises:
+            self.console.print(f"  - {clean(text, 300)}")
         self._events(case)
         for figure in case.figures[:5]:
             side = "higher" if figure.percentile >= 0.5 else "lower"

@@ -32,6 +32,10 @@ def test_a_whole_session_by_keyboard_alone(serve, sit):
     assert stood(server) == judged
     assert (screen.figure("labels"), screen.figure("found")) == (4, 2)
 
+    # Reasons are worked out while the case is on screen.
+    page.wait_for_selector(".reasons li[data-code]")
+    assert not page.query_selector(".reasons[data-late]")
+
     # The score stays hidden until it is asked for, and the asking is kept.
     assert not page.query_selector("dl.score")
     key.press("x")

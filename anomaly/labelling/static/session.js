@@ -88,6 +88,20 @@ function show(html, said = "") {
   hold(spares.filter((spare) => spare.item !== item()));
   clearTimeout(spareTimer);
   spareTimer = setTimeout(fetchSpares, SPARES_AFTER);
+  tellReasons();
+}
+
+// Reasons take a moment; the most surprising events stand in for them.
+async function tellReasons() {
+  const late = $(".reasons[data-late]", main);
+  if (!late) return;
+  try {
+    const response = await fetch(`/reasons?item=${encodeURIComponent(item())}`, { credentials: "same-origin" });
+    const html = response.ok && (await response.text());
+    if (html && late.isConnected) late.outerHTML = html;
+  } catch {
+    // The network is cut; what stands in stays.
+  }
 }
 
 function hold(cases) {
@@ -337,5 +351,6 @@ if (outbox.entries().length) {
 } else {
   $("h1", main)?.focus({ preventScroll: true });
   spareTimer = setTimeout(fetchSpares, SPARES_AFTER);
+  tellReasons();
 }
 document.documentElement.dataset.ready = "1";

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
 from anomaly.errors import ArtifactError, DataError
 from anomaly.labelling.app import create_app
+from anomaly.labelling.casebook import Casebook
 from anomaly.labelling.identity import Annotator, Gate
+from anomaly.labelling.reasons import Reasons
 from anomaly.labelling.server import is_loopback
 
 LOCAL = "http://127.0.0.1:8765"
@@ -170,6 +173,19 @@ def test_the_score_is_shown_to_who_asked(visit, desk):
     assert ann.post("/ask", json={"item": "nothing"}).status_code == 404
     ann.post("/leave", json={})
     assert "p-value" not in visit().enter("bob").post("/open", json={"item": item}).text
+
+
+def test_reasons_come_after_the_case_and_are_kept(visit, desk, run):
+    desk = replace(desk, book=Casebook(run, desk.book.items, Reasons(run)))
+    visitor = Visitor(create_app(desk, Gate(bytes(32), guarded=False), port=8765), base_url=LOCAL)
+    assert visitor.get("/reasons?item=s1-0").status_code == 401
+    visitor.enter()
+    first = visitor.get("/case").text
+    told = visitor.get("/reasons", params={"item": visitor.item})
+    assert "data-late" in first and "data-code" not in first
+    assert told.status_code == 200 and "data-code" in told.text and "data-late" not in told.text
+    assert told.text.split("<ol>")[1].split("</ol>")[0] in visitor.get("/case").text
+    assert visitor.get("/reasons?item=nobody").status_code == 404
 
 
 def test_a_case_of_another_cannot_be_opened(visit):

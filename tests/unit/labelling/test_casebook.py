@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import anomaly
 from anomaly.active.labels import Label
 from anomaly.artifact.items import items_of_run
 from anomaly.labelling.casebook import Casebook
 from anomaly.labelling.figures import Figures
+from anomaly.labelling.reasons import Reasons
 from anomaly.labelling.timeline import LEFT, WIDTH, Strand, draw, places
 from anomaly.labelling.values import duration, quantity
 
@@ -28,7 +30,7 @@ def test_a_case_holds_its_events(book):
     assert last["amount"] == "5" and case.events[0].values[-1] == ("amount", "", False)
     assert case.events[5].gap.startswith("1 d") or "h" in case.events[5].gap
     assert [name for name, _, changed in case.events[5].values if changed] == ["device", "card"]
-    assert case.reasons and case.first < case.last
+    assert case.surprises and case.first < case.last
 
 
 def test_the_most_surprising_events_are_marked_in_order(book):
@@ -76,9 +78,25 @@ def test_the_nearest_judged_cases_leave_out_the_case_itself(book):
     assert {n.item for n in near} == set(names) - {"s0-2"} and all(0 <= n.likeness <= 1 for n in near)
 
 
-def test_other_reasons_take_the_place_of_the_surprises(run):
-    book = Casebook(run, items_of_run(run), reasons=lambda place: [f"because of {place}"])
-    assert book.case(3).reasons == ["because of 3"]
+def test_reasons_are_those_of_the_explanation_told_once(run):
+    book = Casebook(run, items_of_run(run), Reasons(run, kept=2))
+    assert book.case(3).reasons is None and book.case(3).surprises
+    told = book.tell(3)
+    story = run.explain([book.items.ids[3]], contrast=False)[0]
+    assert [(reason.code, reason.sentence) for reason in told] == [
+        (reason.code, text) for reason, text in zip(story.reasons, story.sentences(), strict=True)
+    ]
+    assert book.case(3).reasons is told and book.tell(3) is told
+    book.tell(4), book.tell(5)
+    assert [book.reasons.known(place) is None for place in (3, 4, 5)] == [True, False, False]
+
+
+def test_reasons_of_an_event_know_what_came_before_it_alone(tmp_path):
+    run = anomaly.Run.load(train(tmp_path, "events.sequence=session", "unit=event"))
+    book = Casebook(run, items_of_run(run), Reasons(run))
+    at = int(np.argmax(run.scores["score"].to_numpy()))
+    story = run.explain([book.items.ids[at]], contrast=False)[0]
+    assert [reason.sentence for reason in book.tell(at)] == story.sentences() != []
 
 
 def test_a_search_finds_cases_and_owners_exact_ones_first(book):

@@ -1,18 +1,21 @@
-"""Closed-form regression of what the labels add to the unsupervised score.
+"""Closed-form regression of what the labels add to the unsupervised score, and a forest that the labels grow.
 
-One label is one step of a Cholesky factorisation: it costs a pass over the pool, whose length does not depend on what
-else is known but for the factor's own rows.
+The process knows which items are alike, whatever the labels say, and leads from the first label; the forest learns
+which columns matter, and comes in at ten. One label is one step of a Cholesky factorisation: it costs a pass over the
+pool, whose length does not depend on what else is known but for the factor's own rows.
 
 Shapes: n items of the pool, l labels.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from sklearn.base import clone
 
 from anomaly.active.kernel import ItemKernel
+from anomaly.active.label_forest import LabelForest
 from anomaly.active.records import Belief, Labels
 from anomaly.base import Learner
 
@@ -25,33 +28,40 @@ if TYPE_CHECKING:
 
 
 class ResidualGP(Learner):
-    """A Gaussian process over (label - prior), whose prior mean is the calibrated score.
+    """A Gaussian process over (label - prior), whose prior mean is the calibrated score, plus the share of a forest.
 
     Parameters
     ----------
     kernel : how alike items are; `ItemKernel` unless stated
     noise : variance of a label of full confidence; one of confidence c has noise / c^2
     low, high : prior mean of the least and the most anomalous item
+    forest : grown on the labels; `LabelForest` unless stated
+    guided : what the forest's share counts; 0 leaves the process alone, in closed form
     """
 
     def __init__(
         self,
         *,
         kernel: ItemKernel | None = None,
-        noise: float = 1.0,
+        noise: float = 0.5,
         low: float = -0.25,
         high: float = 0.75,
+        forest: LabelForest | None = None,
+        guided: float = 1.0,
         random_state: int = 0,
     ) -> None:
         self.kernel = kernel
         self.noise = noise
         self.low = low
         self.high = high
+        self.forest = forest
+        self.guided = guided
         self.random_state = random_state
 
     def fit(self, X: Items) -> Self:
         """Grow the kernel's forests and read the pool's marks."""
-        self.kernel_ = (self.kernel or ItemKernel(random_state=self.random_state)).fit(X)
+        self.kernel_ = self._own(self.kernel or ItemKernel()).fit(X)
+        self.forest_ = self._own(self.forest or LabelForest()).fit(X) if self.guided else None
         self.range_ = (float(X.scores.min(initial=0.0)), float(X.scores.max(initial=0.0)))
         self._pool = self.kernel_.marks(X)
         self._prior = self._prior_of(X)
@@ -73,21 +83,29 @@ class ResidualGP(Learner):
             self._add(labels[k : k + 1])
         self._labels = labels
         self._keep()
+        if self.forest_ is not None:
+            self.forest_.update(labels)
         return self
 
     def belief(self) -> Belief:
         """Return the posterior mean and standard deviation of every item of the pool."""
-        return Belief(self._mean.copy(), np.sqrt(np.maximum(self._variance, 0.0)))
+        mean = self._mean.copy() if self.forest_ is None else self._mean + self.guided * self.forest_.pool()
+        return Belief(mean, np.sqrt(np.maximum(self._variance, 0.0)))
 
     def score(self, X: Items) -> Floats:
         """Return (k,) the posterior mean of other items, at the cost of one kernel row per label."""
         mean = self._prior_of(X)
+        if self.forest_ is not None:
+            mean += self.guided * self.forest_.score(X)
         if not len(self.weights_):
             return mean
         marks = self.kernel_.marks(X)
         for k, weight in enumerate(self.weights_):
             mean += weight * self.kernel_.row(self.labelled_.take(np.array([k])), marks)
         return mean
+
+    def _own(self, part: Any) -> Any:
+        return clone(part).set_params(random_state=self.random_state)
 
     def _prior_of(self, X: Items) -> Floats:
         low, high = self.range_

@@ -32,7 +32,7 @@ def full_kernel(learner: ResidualGP, X: Items) -> Any:
 def test_steps_are_the_closed_form() -> None:
     X = items()
     labels = Labels.of([3, 90, 40, 3, 77], [1, 0, 1, 1, 0], [1, 1, 0.5, 0.8, 1])
-    learner = ResidualGP(noise=0.2).fit(X)
+    learner = ResidualGP(noise=0.2, guided=0.0).fit(X)
     prior = learner.rank()
     belief = learner.update(labels).belief()
     K = full_kernel(learner, X)
@@ -95,3 +95,25 @@ def test_codes_do_not_depend_on_company(n: int) -> None:
     forests = Forests(trees=10).fit(items())
     X = items(n, seed=4)
     np.testing.assert_array_equal(forests.codes(X)[:, :7], forests.codes(X.take(np.arange(7))))
+
+
+def test_the_forest_grows_at_few_numbers_of_labels_and_forgets_what_is_taken_back() -> None:
+    X = items(300)
+    rng = np.random.default_rng(1)
+    told = Labels.of(rng.permutation(300)[:40], rng.integers(0, 2, 40))
+    learner = ResidualGP().fit(X)
+    assert not learner.forest_.pool().any() and not learner.update(told[:9]).forest_.pool().any()
+    grown = [len(learner.update(told[:k]).forest_._grown_on) for k in range(10, 41)]
+    assert sorted(set(grown)) == [10, 14, 19, 27, 38]
+    once = learner.update(told[:12]).rank()
+    np.testing.assert_array_equal(once, ResidualGP().fit(X).update(told[:12]).rank())
+    np.testing.assert_allclose(learner.score(X), once, atol=1e-5)
+
+
+def test_the_forest_finds_the_column_that_matters() -> None:
+    X = items(400)
+    column = X.views["looks"].values[:, 0]
+    told = Labels.of(np.arange(60), column[:60] > 0.5)
+    ranked = [ResidualGP(guided=g).fit(X).update(told).rank()[60:] for g in (0.0, 1.0)]
+    first, second = (np.corrcoef(column[60:] > 0.5, each)[0, 1] for each in ranked)
+    assert second > first + 0.2

@@ -128,7 +128,8 @@ def _labels(labels: Any) -> pl.DataFrame | None:
 def _recipe(
     what: Plan, source: EventSource, older: OlderRun | None, values: dict[str, Any], console: Console
 ) -> Recipe:
-    from anomaly.events.infer import infer_schema
+    from anomaly.events.infer import infer_schema, left_out
+    from anomaly.events.schema import AUTO
 
     console.progress("reading the columns")
     if what.encoder.table:
@@ -140,6 +141,9 @@ def _recipe(
         stated = schema.overrides()
     console.say("columns, as the overrides that would state them:")
     console.say("  " + " ".join(stated))
+    if what.schema.categorical == what.schema.numeric == AUTO and older is None and not what.encoder.table:
+        unused = [f"{name} ({why})" for name, why in left_out(source, schema).items()]
+        console.say("left out: " + ", ".join(unused)) if unused else None
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,

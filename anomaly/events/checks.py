@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from anomaly.errors import DataError
-from anomaly.events.infer import looks_like_label
+from anomaly.events.infer import looks_like_label, looks_like_number
 from anomaly.events.profile import type_name
 from anomaly.events.times import NO_TIME, parse_time
 
@@ -86,7 +86,7 @@ class _Tally:
 
 _PROBLEMS = {
     "mixed types": "holds {example!r}, which is no {expected}",
-    "unparsable time": "holds {example!r}, which is no time; write ISO 8601 or numbers with events.time_unit",
+    "unparsable time": "holds {example!r}, which is no time; write it as 2025-01-31 17:05, or as a number",
     "infinite value": "holds an infinite number",
     "missing key": "is missing, so the row belongs to nobody",
 }
@@ -190,7 +190,8 @@ class EventChecker:
     def _problem(self, check: str, name: str, tally: _Tally) -> str:
         expected = expected_types(self.schema, self.source.columns).get(name, self.source.columns.get(name))
         if name in self.schema.names("numeric"):
-            return _PROBLEMS[check].format(example=tally.example, expected="number")
+            written = "; write it as 1234.5" if looks_like_number(tally.example) else ""
+            return _PROBLEMS[check].format(example=tally.example, expected="number" + written)
         kind = type_name(expected) if expected is not None else "value"
         return _PROBLEMS[check].format(example=tally.example, expected=kind)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import gzip
+import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +31,7 @@ _KINDS = {
 }
 _COMPRESSED = (".gz", ".zst")
 _INFER_ROWS = 50_000
+_SEPARATORS = ",;\t|"
 _PIECES, _PIECE = 64, 1 << 20
 
 
@@ -37,12 +42,19 @@ class Part:
     path: Path
     kind: str
 
+    @cached_property
+    def separator(self) -> str:
+        """What parts the fields of CSV: whatever is most often in its first line, a comma where nothing is."""
+        if ".tsv" in self.path.name:
+            return "\t"
+        names = re.sub(r'"[^"]*"', "", _first_line(self.path))
+        return max(_SEPARATORS, key=names.count)
+
     def scan(self) -> pl.LazyFrame:
         """Return the rows, unread; those of CSV as text."""
         if self.kind == "csv":
-            separator = "\t" if ".tsv" in self.path.name else ","
             # Every column as text: a number that is none is then found by us, and its row can be named.
-            return pl.scan_csv(self.path, infer_schema=False, separator=separator, glob=False)
+            return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
         if self.kind == "ndjson":
             return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
         if self.kind == "parquet":
@@ -53,10 +65,17 @@ class Part:
         """Return the type of each column; of CSV as the first 50,000 rows suggest: a number, or else text."""
         if self.kind != "csv":
             return dict(self.scan().collect_schema())
-        separator = "\t" if ".tsv" in self.path.name else ","
-        head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=separator, glob=False)
+        head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=self.separator, glob=False)
         found = head.collect_schema()
         return {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
+
+
+def _first_line(path: Path) -> str:
+    if path.suffix == ".zst":
+        whole = pl.scan_csv(path, has_header=False, separator="\x01", quote_char=None, infer_schema=False, glob=False)
+        return "".join(whole.head(1).collect().row(0)[:1])
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        return file.readline(_PIECE).decode(errors="replace")
 
 
 def _kind(path: Path) -> str | None:
@@ -113,7 +132,25 @@ def unreadable(name: str, error: Exception) -> AnomalyError:
     if isinstance(error, pl.exceptions.NoDataError):
         return DataError(f"{name}: empty file")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "utf-8" in reason or "utf8" in reason:
+        return DataError(f"{name}: is not UTF-8; save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8")
+    if "more fields than" in reason:
+        return DataError(f"{name}: {_too_many_fields(Path(name)) or 'a line has more fields than the header'}")
     return DataError(f"{name}: cannot be read ({reason})")
+
+
+def _too_many_fields(path: Path) -> str:
+    """Name the first line of CSV that has more fields than the first one."""
+    if not path.is_file() or path.suffix in _COMPRESSED:
+        return ""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        lines = csv.reader(file, delimiter=Part(path, "csv").separator)
+        width = len(next(lines))
+        for fields in lines:
+            if len(fields) > width:
+                quoting = "put text that holds the separator in quotes"
+                return f"line {lines.line_num} has {len(fields)} fields, the header {width}; {quoting}"
+    return ""
 
 
 def pieces(path: Path) -> Iterator[bytes]:

@@ -33,6 +33,8 @@ _LABELS = re.compile(
     r"label|labels|target|class|is_?fraud|fraud|is_?anomal\w*|anomal\w*|is_?attack|attack|outlier|is_?outlier|malicious"
     r"|ground_?truth|truth|typology|scenario|fraud_\w+|\w+_label|chargeback|is_?bot"
 )
+_NUMBERS = re.compile(r"[^\w\s.,]?\s*[+-]?\d{1,3}(?:[., ']?\d{3})*(?:[.,]\d+)?\s*(?:[^\w\s.,]|[A-Z]{3})?")
+_DATES = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{1,4}\b")
 _SPLITS = re.compile(r"split|fold|subset|partition")
 _CODES = frozenset(
     (
@@ -50,6 +52,11 @@ def looks_like_label(name: str) -> bool:
     return bool(_LABELS.fullmatch(name.lower()) or _SPLITS.fullmatch(name.lower()))
 
 
+def looks_like_number(text: str) -> bool:
+    """Return whether a text is a number with separators of thousands, a decimal comma, a currency or a percent sign."""
+    return bool(_NUMBERS.fullmatch(text.strip()))
+
+
 def infer_schema(source: EventSource, stated: EventSchema | None = None) -> EventSchema:
     """Return a schema without open roles: what is stated stays, the rest is guessed from names, types and a sample.
 
@@ -61,6 +68,26 @@ def infer_schema(source: EventSource, stated: EventSchema | None = None) -> Even
     stated = stated or EventSchema()
     check_columns(source, stated)
     return _Guess(source, stated).schema
+
+
+def left_out(source: EventSource, schema: EventSchema) -> dict[str, str]:
+    """Return why each column that has no role was not taken for an input."""
+    sample = source.sample()
+    return {name: _why_left_out(sample[name]) for name in sample.columns if name not in schema.columns}
+
+
+def _why_left_out(column: pl.Series) -> str:
+    if looks_like_label(column.name):
+        return "looks like a label or a split"
+    if column.drop_nulls().n_unique() < 2:
+        return "has one value"
+    if column.dtype == pl.String and all(map(looks_like_number, column.drop_nulls().head(200))):
+        return "holds numbers as text; write them as 1234.5"
+    if column.dtype == pl.String and all(map(_DATES.match, column.drop_nulls().head(200))):
+        return "looks like times; write them as 2025-01-31 17:05"
+    if column.dtype.is_temporal():
+        return "is a further time"
+    return "holds no single values" if column.dtype.is_nested() else "hardly a value comes twice"
 
 
 def check_columns(source: EventSource, schema: EventSchema) -> None:
@@ -120,7 +147,14 @@ class _Guess:
     def _time(self) -> str | None:
         named = [c for c in self._named(_TIMES) if self._parses(c)]
         typed = [c for c in self._free() if isinstance(self.sample[c].dtype, (pl.Datetime, pl.Date))]
-        return next(iter([c for c in named if c in typed] + typed + named), None)
+        told = [c for c in named if c in typed] + typed + named
+        # A text that is a date is one under any name; a number need not be.
+        written = (c for c in self._free() if self.sample[c].dtype == pl.String and self._parses(c))
+        return told[0] if told else next((c for c in written if not self._all_numbers(c)), None)
+
+    def _all_numbers(self, name: str) -> bool:
+        column = self.sample[name].drop_nulls()
+        return column.cast(pl.Float64, strict=False).null_count() < len(column)
 
     def _parses(self, name: str) -> bool:
         column = self.sample[name]

@@ -31,6 +31,7 @@ _FORMATS = (
     "%Y/%m/%d",
     "%d.%m.%YT%H:%M:%S%.f",
     "%d.%m.%Y",
+    "%d.%m.%YT%H:%M",
 )
 _US: Final = "us"
 

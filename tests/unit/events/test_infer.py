@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from anomaly.errors import SchemaError
-from anomaly.events.infer import infer_schema, looks_like_label
+from anomaly.events.infer import infer_schema, left_out, looks_like_label, looks_like_number
 from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema
 
@@ -122,3 +122,30 @@ def test_the_zone_of_a_column_is_its_clock() -> None:
 def test_labels() -> None:
     assert all(map(looks_like_label, ["label", "is_fraud", "Class", "anomaly_type", "split"]))
     assert not any(map(looks_like_label, ["event", "amount", "labelled_price", "classic"]))
+
+
+def test_a_text_of_dates_is_the_time_whatever_it_is_called() -> None:
+    rng = np.random.default_rng(0)
+    told = {"Nutzer": rng.integers(0, 9, N), "Jahr": [str(y) for y in rng.integers(1990, 2020, N)]}
+    zeit = [f"{1 + k % 28:02}.03.2024 12:{k % 60:02}" for k in range(N)]
+    source = EventSource.from_frame(pl.DataFrame({**told, "Zeit": zeit}))
+    assert infer_schema(source, EventSchema(entity="Nutzer")).time == "Zeit"
+
+
+def test_columns_that_are_left_out_say_why() -> None:
+    source = log(betrag=[f"{k + 1},{k % 100:02} €" for k in range(N)], tag=[f"{k % 12 + 1}/31/2024" for k in range(N)])
+    found = left_out(source, EventSchema(user := "user_id", time="timestamp", categorical="device", numeric="amount"))
+    assert user not in found and "device" not in found
+    assert "label" in found["is_fraud"] and "split" in found["split"]
+    assert found["currency"] == "has one value" and found["comment"] == "hardly a value comes twice"
+    assert "1234.5" in found["betrag"] and "2025-01-31 17:05" in found["tag"]
+
+
+@pytest.mark.parametrize("text", ["1,234.50", "1.234,50", "$12", "€ 1 234", "12 %", "-3,5", "1'000", "12 EUR"])
+def test_numbers_as_people_write_them(text: str) -> None:
+    assert looks_like_number(text)
+
+
+@pytest.mark.parametrize("text", ["a", "1,23,4x", "2024-01-31", "", "1.2.3.4", "A-1", "0x1f"])
+def test_other_text_is_no_number(text: str) -> None:
+    assert not looks_like_number(text)

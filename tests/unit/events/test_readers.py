@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
         ("header.csv", "no rows"),
         ("data.xls", "unknown type"),
         ("broken.parquet", "cannot be read"),
-        ("ragged.csv", "cannot be read"),
+        ("ragged.csv", r"line \d+ has \d fields, the header \d; put text"),
     ]:
         with pytest.raises(DataError, match=text) as caught:
             list(EventSource.open(tmp_path / name).batches())
@@ -144,3 +145,24 @@ def test_pandas_frames_are_read() -> None:
     assert rows == [(1, 1.5, "a"), (2, None, None)]
     with pytest.raises(DataError, match="expected a path"):
         EventSource.from_frame([1, 2])
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("name", ["events.csv", "events.csv.gz"])
+def test_the_separator_of_csv_is_told_from_its_first_line(tmp_path: Path, separator: str, name: str) -> None:
+    frame = FRAME.rename({"event": "event; or, what"})
+    text = frame.write_csv(separator=separator, quote_style="non_numeric").encode("utf-8")
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    source = EventSource.open(tmp_path / name)
+    assert source.columns == dict(frame.schema) and source.sample().equals(frame)
+
+
+def test_csv_of_one_column_has_no_separator(tmp_path: Path) -> None:
+    (tmp_path / "one.csv").write_text("a\n1\n2\n")
+    assert EventSource.open(tmp_path / "one.csv").sample()["a"].to_list() == [1, 2]
+
+
+def test_a_file_of_another_encoding_says_so(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("user,event\nmüller,a\n".encode("latin-1"))
+    with pytest.raises(DataError, match="save it as UTF-8"):
+        EventSource.open(tmp_path / "latin.csv").sample()

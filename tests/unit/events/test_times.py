@@ -64,3 +64,8 @@ def test_clock() -> None:
     assert (hour[0], weekday[0]) == (14, 5)
     assert (hour[1], weekday[1]) == (-1, -1)
     assert clock(np.array([MICROS]), "Asia/Tokyo")[0][0] == 23
+
+
+@pytest.mark.parametrize("text", ["09.03.2024 14:30", "2024-03-09 14:30"])
+def test_times_without_seconds(text: str) -> None:
+    assert parse_time(pl.Series([text])).tolist() == [MICROS - 15_000_000]

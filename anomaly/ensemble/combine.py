@@ -25,41 +25,52 @@ if TYPE_CHECKING:
 
 
 class CorruptionMixture(ScoreCombiner):
-    """Log-likelihood ratio of a mixture of known troubles against the untouched, for each question on its own.
+    """Several views of the same statistics, each learnt from known troubles, joined as one.
 
     Whether an item is odd for its owner is another question than whether it is odd for the crowd, and an answer to one
-    is no answer to the other. Within a question, for each kind k of trouble a logistic regression with weights
-    ``w_k >= 0`` on ``x = -log p`` tells damaged items from untouched ones, and the evidence is
-    ``log sum_k exp(x . (w_k * a))``. The trust ``a`` of a statistic is the overlap (Jaccard) of its oddest items with
-    those of the plain mixture, in relation to the best. Of several questions each one's evidence is calibrated on the
-    held-out items, and the total is ``log sum_q 1 / p_q``.
+    is no answer to the other. Each question is looked at in three ways, all of them sums over ``x = -log p``:
+
+    - trouble of one kind: a logistic regression with weights ``w_k >= 0`` tells items damaged in way k from untouched
+      ones, and the evidence is ``log sum_k exp(x . w_k)``, the likelihood ratio of a mixture;
+    - trouble of any kind: one such regression for all kinds, held back more, so that what many statistics say a little
+      counts;
+    - trouble like none of them: every statistic counts the same (Fisher 1932).
+
+    The weights of the first two are multiplied by the trust in each statistic: the overlap (Jaccard) of its oddest
+    items with those of the view, in relation to the best. Each view's evidence is calibrated on the held-out items,
+    and the total is ``log sum_v share_v / p_v``.
 
     Parameters
     ----------
-    ridge : penalty on the squared weights
+    ridge, pooled_ridge : penalty on the squared weights of one kind's regression, and of that of all kinds
+    doubt : share of the view that no corruption teaches, where the others have 1
     top : share of the held-out items whose overlap is compared
     least_trust : below it no statistic falls, so that none is silenced
     ceiling : of ``-log p``; one member alone does not decide beyond it
-    tail : share of the held-out evidence of a question that its tail is fitted to
+    tail : share of the held-out evidence of a view that its tail is fitted to
 
     Attributes
     ----------
-    kind_weights_ : one (K, m) per question, trust included, 0 for the statistics of other questions
-    references_, tails_ : per question, the sorted held-out evidence and its tail, see `anomaly.scores.calibration`
-    trust_ : (m,) in [least_trust, 1]
-    weights_ : (m,) the mean over kinds and questions, summing to 1
+    views_ : one (rows, m) per question and view, trust included, 0 for the statistics of other questions
+    shares_ : (views,) what each view counts
+    references_, tails_ : per view, the sorted held-out evidence and its tail, see `anomaly.scores.calibration`
+    weights_ : (m,) the mean over views, summing to 1
     """
 
     def __init__(
         self,
         *,
         ridge: float = 1e-2,
+        pooled_ridge: float = 1e-1,
+        doubt: float = 0.1,
         top: float = 0.05,
         least_trust: float = 0.1,
         ceiling: float = 15.0,
         tail: float = 0.05,
     ) -> None:
         self.ridge = ridge
+        self.pooled_ridge = pooled_ridge
+        self.doubt = doubt
         self.top = top
         self.least_trust = least_trust
         self.ceiling = ceiling
@@ -73,53 +84,73 @@ class CorruptionMixture(ScoreCombiner):
         *,
         questions: NDArray[np.int64] | None = None,
     ) -> Self:
-        """Learn the weights; without corrupted items every statistic starts with the same.
+        """Learn the weights; without corrupted items every statistic counts the same.
 
         Parameters
         ----------
         questions : (m,) which question each statistic asks; None means that all ask the same
         """
         x_nm = self._evidence(P_nm)
-        x_cm = None if P_corrupted is None else self._evidence(P_corrupted)
+        x_cm = None if P_corrupted is None or kinds is None else self._evidence(P_corrupted)
         m = x_nm.shape[1]
         questions = np.zeros(m, np.int64) if questions is None else questions
-        self.trust_ = np.ones(m)
-        asked = [np.flatnonzero(questions == q) for q in np.unique(questions)]
-        self.kind_weights_ = [self._fit_question(x_nm, x_cm, kinds, columns) for columns in asked]
-        evidence = [np.sort(logsumexp(x_nm @ w_Km.T, axis=1)) for w_Km in self.kind_weights_]
-        self.references_ = evidence
-        self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in evidence]
-        means = [w_Km.mean(axis=0) for w_Km in self.kind_weights_]
-        self.weights_ = np.mean([w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means], axis=0)
+        self.views_: list[Floats] = []
+        shares: list[float] = []
+        for q in np.unique(questions):
+            columns = np.flatnonzero(questions == q)
+            taught = [] if x_cm is None or kinds is None else self._taught(x_nm, x_cm, kinds, columns)
+            self.views_ += [*taught, _embed(np.full((1, len(columns)), 1.0 / len(columns)), columns, m)]
+            shares += [*(1.0 for _ in taught), self.doubt if taught else 1.0]
+        self.shares_ = np.array(shares)
+        self.references_ = [np.sort(_view_evidence(x_nm, view)) for view in self.views_]
+        self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in self.references_]
+        means = [view.mean(axis=0) for view in self.views_]
+        each = [w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means]
+        self.weights_ = np.average(each, axis=0, weights=self.shares_)
         return self
 
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""
         x_nm = self._evidence(P_nm)
-        evidence = [logsumexp(x_nm @ w_Km.T, axis=1) for w_Km in self.kind_weights_]
-        if len(evidence) == 1:
-            only: Floats = evidence[0]
-            return only
-        each = zip(evidence, self.references_, self.tails_, strict=True)
-        total: Floats = np.logaddexp.reduce([-np.log(upper_p(e, *null)) for e, *null in each])
+        if len(self.views_) == 1:
+            return _view_evidence(x_nm, self.views_[0])
+        total: Floats = np.logaddexp.reduce(self._answers(x_nm))
         return total
+
+    def contributions(self, P_nm: Floats) -> Floats:
+        """Return (n, m) what each statistic adds to the evidence: rows sum to `combine`.
+
+        Within a view the split is Euler's, ``x_j`` times the slope of the evidence in ``x_j``: the weights of the
+        kinds, each counted as likely as the item makes it. Views share the total as softmax of their evidence. What
+        a sum of exponentials has beyond that, at most the log of the number of terms, is spread in proportion.
+        """
+        x_nm = self._evidence(P_nm)
+        parts = [x_nm * (softmax(x_nm @ view.T, axis=1) @ view) for view in self.views_]
+        if len(parts) > 1:
+            answers_vn = self._answers(x_nm)
+            shares_vn = softmax(answers_vn, axis=0) * np.maximum(answers_vn, 0.0)
+            parts = [spread(part, share, self.weights_) for part, share in zip(parts, shares_vn, strict=True)]
+        return spread(np.sum(parts, axis=0), self.combine(P_nm), self.weights_)
 
     def _evidence(self, P_nm: Floats) -> Floats:
         return np.minimum(-np.log(P_nm), self.ceiling)
 
-    def _fit_question(
-        self, x_nm: Floats, x_cm: Floats | None, kinds: NDArray[np.int64] | None, columns: NDArray[np.int64]
-    ) -> Floats:
-        """Return (K, m) weights of the statistics in `columns`, and keep their trust."""
-        own = x_nm[:, columns]
-        if x_cm is None or kinds is None:
-            plain = np.full((1, len(columns)), 1.0 / len(columns))
-        else:
-            plain = np.stack([logistic(own, x_cm[kinds == k][:, columns], self.ridge) for k in np.unique(kinds)])
-        self.trust_[columns] = self._trust(own, logsumexp(own @ plain.T, axis=1))
-        weights = np.zeros((len(plain), x_nm.shape[1]))
-        weights[:, columns] = plain * self.trust_[columns]
-        return weights
+    def _answers(self, x_nm: Floats) -> Floats:
+        """Return (views, n) the log of share over p-value of each view."""
+        each = zip(self.views_, self.references_, self.tails_, strict=True)
+        p_vn = np.stack([upper_p(_view_evidence(x_nm, view), *null) for view, *null in each])
+        answers: Floats = np.log(self.shares_)[:, None] - np.log(p_vn)
+        return answers
+
+    def _taught(
+        self, x_nm: Floats, x_cm: Floats, kinds: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> list[Floats]:
+        """Return the two views of one question that corruptions teach."""
+        clean, damaged = x_nm[:, columns], x_cm[:, columns]
+        one_kind = np.stack([logistic(clean, damaged[kinds == k], self.ridge) for k in np.unique(kinds)])
+        any_kind = logistic(clean, damaged, self.pooled_ridge)[None]
+        trusted = [rows * self._trust(clean, _view_evidence(clean, rows)) for rows in (one_kind, any_kind)]
+        return [_embed(rows, columns, x_nm.shape[1]) for rows in trusted]
 
     def _trust(self, x_nm: Floats, consensus_n: Floats) -> Floats:
         k = min(max(int(self.top * len(x_nm)), 5), len(x_nm))
@@ -128,24 +159,17 @@ class CorruptionMixture(ScoreCombiner):
         trust: Floats = np.maximum(overlap_m / max(overlap_m.max(), 1e-12), self.least_trust)
         return trust
 
-    def contributions(self, P_nm: Floats) -> Floats:
-        """Return (n, m) what each statistic adds to the evidence: rows sum to `combine`.
 
-        Within a question the split is Euler's, ``x_j`` times the slope of the evidence in ``x_j``: the weights of the
-        kinds, each counted as likely as the item makes it. Questions share the total as softmax of their evidence. What
-        a sum of exponentials has beyond that, at most the log of the number of terms, is spread in proportion.
-        """
-        x_nm = self._evidence(P_nm)
-        own = [x_nm @ w_Km.T for w_Km in self.kind_weights_]
-        slopes = [softmax(e_nK, axis=1) @ w_Km for e_nK, w_Km in zip(own, self.kind_weights_, strict=True)]
-        parts = [x_nm * slope for slope in slopes]
-        if len(parts) > 1:
-            evidence = [logsumexp(e_nK, axis=1) for e_nK in own]
-            each = zip(evidence, self.references_, self.tails_, strict=True)
-            answers = np.stack([-np.log(upper_p(e, *null)) for e, *null in each])
-            shares = softmax(answers, axis=0) * answers
-            parts = [spread(part, share, self.weights_) for part, share in zip(parts, shares, strict=True)]
-        return spread(np.sum(parts, axis=0), self.combine(P_nm), self.weights_)
+def _view_evidence(x_nm: Floats, view: Floats) -> Floats:
+    evidence: Floats = logsumexp(x_nm @ view.T, axis=1)
+    return evidence
+
+
+def _embed(rows: Floats, columns: NDArray[np.int64], m: int) -> Floats:
+    """Return the weights of some statistics as weights of all m."""
+    whole = np.zeros((len(rows), m))
+    whole[:, columns] = rows
+    return whole
 
 
 class FisherCombiner(ScoreCombiner):

@@ -31,18 +31,27 @@ def damaged(seed: int = 1) -> tuple[Floats, Any]:
 def test_weights_are_shares(learns: bool) -> None:
     found = CorruptionMixture().fit(clean(), *(damaged() if learns else ()))
     assert (found.weights_ >= 0).all() and found.weights_.sum() == pytest.approx(1)
-    (weights_Km,) = found.kind_weights_
-    assert (weights_Km >= 0).all()
-    assert weights_Km.shape == ((2 if learns else 1), 4)
-    assert ((found.trust_ >= found.least_trust) & (found.trust_ <= 1)).all()
+    assert [view.shape for view in found.views_] == ([(2, 4), (1, 4), (1, 4)] if learns else [(1, 4)])
+    assert all((view >= 0).all() for view in found.views_)
+    assert found.shares_.tolist() == ([1.0, 1.0, found.doubt] if learns else [1.0])
 
 
 def test_what_finds_trouble_counts_more() -> None:
     found = CorruptionMixture(least_trust=1.0).fit(clean(), *damaged())
-    useful, useless = found.weights_[:2], found.weights_[2:]
-    assert useful.min() > 3 * useless.max()
-    first, second = found.kind_weights_[0]
-    assert first[0] > 3 * first[1] and second[1] > 3 * second[0], "each kind has weights of its own"
+    kinds, pooled, plain = found.views_
+    assert kinds[0, 0] > 3 * kinds[0, 1] and kinds[1, 1] > 3 * kinds[1, 0], "each kind has weights of its own"
+    assert pooled[0, :2].min() > 3 * pooled[0, 2:].max()
+    np.testing.assert_allclose(plain, 0.25)
+
+
+def test_many_weak_signs_of_a_trouble_like_none_count() -> None:
+    combiner = CorruptionMixture(doubt=1.0).fit(clean(), *damaged())
+    weak = clean(400, seed=8)
+    weak[:, 2:] **= 3
+    labels = np.repeat([0, 1], [600, 400])
+    fresh = np.concatenate([clean(seed=6), weak])
+    sure = CorruptionMixture(doubt=1e-9).fit(clean(), *damaged())
+    assert auroc(labels, combiner.combine(fresh)) > auroc(labels, sure.combine(fresh)) + 0.05
 
 
 def test_it_ranks_damage_above_the_plain_sum() -> None:
@@ -73,30 +82,32 @@ def test_without_corruptions_all_start_alike() -> None:
 
 
 def test_who_agrees_with_the_others_is_trusted() -> None:
-    p = clean()
-    odd = np.arange(30)
+    p, odd = clean(m=6), np.arange(30)
     p[odd, :3] *= 1e-3
-    found = CorruptionMixture().fit(p)
-    assert found.trust_[:3].min() > 2 * found.trust_[3]
+    worn = clean(400, m=6, seed=1)
+    worn[:, [0, 1, 3]] **= 4
+    pooled = CorruptionMixture().fit(p, worn, np.zeros(400, np.int64)).views_[1][0]
+    assert pooled[:2].min() > 2 * pooled[3], "what finds damage as well, but agrees with nobody"
 
 
 def test_a_question_of_its_own_keeps_its_trust() -> None:
     p = clean(m=5)
     p[:30, :3] *= 1e-3
     p[20:50, 4] *= 1e-3
-    crowd = CorruptionMixture().fit(p)
-    assert crowd.trust_[4] < 0.5 < crowd.trust_[:3].min()
-    asked = CorruptionMixture().fit(p, questions=np.array([0, 0, 0, 0, 1]))
-    assert asked.trust_[4] == pytest.approx(1.0)
-    np.testing.assert_allclose(asked.trust_[:4], crowd.trust_[:4])
+    worn = clean(400, m=5, seed=1) ** 4
+    kinds = np.zeros(400, np.int64)
+    crowd = CorruptionMixture().fit(p, worn, kinds)
+    asked = CorruptionMixture().fit(p, worn, kinds, questions=np.array([0, 0, 0, 0, 1]))
+    assert crowd.views_[1][0, 4] < 0.5 * crowd.views_[1][0, :3].min()
+    assert asked.views_[4][0, 4] > 2 * crowd.views_[1][0, 4]
 
 
 def test_an_answer_to_one_question_is_enough() -> None:
     p = clean(m=4)
     questions = np.array([0, 0, 0, 1])
     found = CorruptionMixture().fit(p, questions=questions)
-    assert len(found.kind_weights_) == 2
-    assert (found.kind_weights_[0][:, 3] == 0).all() and (found.kind_weights_[1][:, :3] == 0).all()
+    assert len(found.views_) == 2
+    assert (found.views_[0][:, 3] == 0).all() and (found.views_[1][:, :3] == 0).all()
     plain, odd_for_the_crowd, odd_for_its_owner = np.full((3, 4), 0.5)
     odd_for_the_crowd[:3] = odd_for_its_owner[3] = 1e-5
     rest, crowd, owner = found.combine(np.stack([plain, odd_for_the_crowd, odd_for_its_owner]))

@@ -142,9 +142,7 @@ class CorruptionMixture(ScoreCombiner):
         answers: Floats = np.log(self.shares_)[:, None] - np.log(p_vn)
         return answers
 
-    def _taught(
-        self, x_nm: Floats, x_cm: Floats, kinds: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> list[Floats]:
+    def _taught(self, x_nm: Floats, x_cm: Floats, kinds: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Floats]:
         """Return the two views of one question that corruptions teach."""
         clean, damaged = x_nm[:, columns], x_cm[:, columns]
         one_kind = np.stack([logistic(clean, damaged[kinds == k], self.ridge) for k in np.unique(kinds)])

@@ -245,7 +245,7 @@ class SequenceModel(pl.LightningModule):
             self.parameters(),
             lr=float(self.params["learning_rate"]),
             weight_decay=float(self.params["weight_decay"]),
-            fused=self.device.type == "cuda",
+            fused=True,
         )
         steps = max(int(self.trainer.estimated_stepping_batches), 1)
         warm = min(100, max(steps // 10, 1))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 EVENTS = 8
 """Events of a case that are told, those that carry most."""
+REPLACED = 3
+"""Columns of an event that are tried with another value, those that carry most."""
 LEAST = 0.03
 """Share of the evidence below which a reason is not told."""
 
@@ -84,16 +86,21 @@ class _Telling:
     @cached_property
     def edits(self) -> list[Edit]:
         """The smallest edit of every sequence."""
-        e, (row, likely) = self.e, self.instead
-        names = e.store.field_names
-        options = []
-        for t in (int(t) for top in self.top for t in top[:3]):
-            for f, name in enumerate(names):
-                if e.store.fields[f].kind == "categorical" and name in likely and t in row:
-                    code = int(likely[name].codes[row[t], 0])
-                    if code != e.store.codes[t, f]:
-                        options.append((t, f, code))
+        options = [option for top in self.top for t in top[:3] for option in self._others(int(t))]
+        e = self.e
         return smallest_edits(self.explainer.ensemble, e.store, e.p_value_n, e.cut_T, options)
+
+    def _others(self, t: int) -> list[tuple[int, int, int]]:
+        """Return what was likelier in the columns that carry most of an event: its place, the column and the code."""
+        e, (row, likely) = self.e, self.instead
+        found = []
+        for f in np.argsort(-e.part_TF[t], kind="stable")[:REPLACED]:
+            name = e.fields[f]
+            if t in row and name in likely and e.part_TF[t, f] > 0 and e.store.fields[f].kind == "categorical":
+                code = int(likely[name].codes[row[t], 0])
+                if code != e.store.codes[t, f]:
+                    found.append((t, int(f), code))
+        return found
 
     @cached_property
     def distinct(self) -> list[NDArray[Any]]:

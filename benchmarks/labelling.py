@@ -71,6 +71,18 @@ class Annotator:
         self.said.append((word["key"], judged))
         self.item = ITEM.search(page)[1]  # type: ignore[index]
 
+    def read_reasons(self) -> None:
+        """Ask why the case on screen is there, as the page does once it is shown; nobody waits for the answer."""
+        path = "/reasons?" + urlencode({"item": self.item})
+
+        def ask() -> None:
+            wire = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+            wire.request("GET", path, headers={"cookie": self.headers["cookie"]})
+            wire.getresponse().read()
+            wire.close()
+
+        threading.Thread(target=ask).start()
+
 
 class Server:
     """`anomaly label` in a process of its own."""
@@ -125,6 +137,7 @@ def latency(run: Path, labels: int, database: Path) -> dict[str, Any]:
         annotator = Annotator(server.port, "ann")
         for k in range(labels):
             annotator.say("anomalous" if k % 3 == 0 else "normal")
+            annotator.read_reasons()
         annotator.wire.close()
     finally:
         server.stop()
@@ -164,6 +177,7 @@ def _work(person: Annotator, k: int, end: float, think: float) -> None:
         try:
             key = uuid4().hex
             person.say("anomalous" if rng.random() < 0.3 else "normal", key)
+            person.read_reasons()
             time.sleep(float(rng.exponential(think)))
         except RuntimeError as error:
             person.refused.append(str(error))

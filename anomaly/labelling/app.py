@@ -192,7 +192,8 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
     def reasons(item: str = "", annotator: Annotator = Depends(somebody)) -> Response:
         if item not in session.places:
             raise HTTPException(404, "no such item")
-        return HTMLResponse(desk.reasons(item))
+        told = desk.reasons(item)
+        return HTMLResponse(told) if told else Response(status_code=204)
 
     @app.post("/renew")
     def renew(annotator: Annotator = Depends(trusted)) -> Response:

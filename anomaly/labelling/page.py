@@ -74,9 +74,9 @@ class Desk:
         return _render("score.html", row=row, posterior=posterior, n_items=len(self.book.items))
 
     def reasons(self, item: str) -> str:
-        """Return why an item ranks where it does, as a fragment."""
-        place = self.session.places[item]
-        return _render("reasons.html", reasons=self.book.tell(place), surprises=[])
+        """Return why an item ranks where it does, as a fragment; "" where nothing is told."""
+        told = self.book.tell(self.session.places[item])
+        return _render("reasons.html", reasons=told, surprises=[]) if told else ""
 
     def found(self, words: str) -> str:
         """Return what a search found, as a fragment."""

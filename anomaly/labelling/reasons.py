@@ -30,11 +30,13 @@ class Reasons:
     ----------
     run : with its sequences
     kept : cases whose reasons are kept; beyond, the oldest go
+    patience : seconds to wait for others' cases before this one goes without
     """
 
-    def __init__(self, run: Run, *, kept: int = 10_000) -> None:
+    def __init__(self, run: Run, *, kept: int = 10_000, patience: float = 5.0) -> None:
         self.run = run
         self.kept = kept
+        self.patience = patience
         self._told: dict[int, list[Reason]] = {}
         self._lock = Lock()
 
@@ -43,20 +45,29 @@ class Reasons:
         return self._told.get(place)
 
     def tell(self, place: int, store: SequenceStore) -> list[Reason]:
-        """Return the reasons of a case; one case is worked out at a time, so that verdicts keep their pace.
+        """Return the reasons of a case, none where too many wait; one is worked out at a time, so verdicts keep pace.
 
         Parameters
         ----------
         store : the case alone; where the event is the item, ended by it
         """
-        with self._lock:
+        if place in self._told:
+            return self._told[place]
+        if not self._lock.acquire(timeout=self.patience):
+            return []
+        try:
             if place not in self._told:
-                found = self._narrator.tell(self._narrator.explainer.explain(store))[0]
-                pairs = zip(found.reasons, found.sentences(), strict=True)
-                self._told[place] = [Reason(reason.code, title(reason.code), text) for reason, text in pairs]
+                self._told[place] = self._explain(store)
                 if len(self._told) > self.kept:
                     self._told.pop(next(iter(self._told)))
-            return self._told.get(place, [])
+            return self._told[place]
+        finally:
+            self._lock.release()
+
+    def _explain(self, store: SequenceStore) -> list[Reason]:
+        story = self._narrator.tell(self._narrator.explainer.explain(store))[0]
+        pairs = zip(story.reasons, story.sentences(), strict=True)
+        return [Reason(reason.code, title(reason.code), text) for reason, text in pairs]
 
     @cached_property
     def _narrator(self) -> Narrator:

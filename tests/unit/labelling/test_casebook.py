@@ -91,6 +91,13 @@ def test_reasons_are_those_of_the_explanation_told_once(run):
     assert [book.reasons.known(place) is None for place in (3, 4, 5)] == [True, False, False]
 
 
+def test_a_case_goes_without_reasons_where_others_take_too_long(run):
+    reasons = Reasons(run, patience=0.01)
+    with reasons._lock:
+        assert Casebook(run, items_of_run(run), reasons).tell(3) == []
+    assert reasons.known(3) is None
+
+
 def test_reasons_of_an_event_know_what_came_before_it_alone(tmp_path):
     run = anomaly.Run.load(train(tmp_path, "events.sequence=session", "unit=event"))
     book = Casebook(run, items_of_run(run), Reasons(run))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 class ResidualBuffer:
     """Collect the residuals of a store's pieces; of overlapping pieces each event's own comes from one.
 
+    What is a sequence's context is not judged: it has no surprisal, a tail of 1 and no gap.
+
     Parameters
     ----------
     store : whose events are scored
@@ -37,25 +39,25 @@ class ResidualBuffer:
         self.closed, self.timed = closed, timed
         self.origin = int(store.offsets[0])
         self.offsets, self.clock = store.offsets, clock
-        self.surprisal_TF, self.expected_TF, self.tail_TF = (np.empty((T, F), np.float32) for _ in range(3))
-        self.gap_surprisal_T, self.gap_pit_T = np.empty(T, np.float32), np.empty(T, np.float32)
-        self.contrast_T = np.empty(T, np.float32) if profiles else None
+        self.surprisal_TF, self.expected_TF = np.zeros((T, F), np.float32), np.zeros((T, F), np.float32)
+        self.tail_TF = np.ones((T, F), np.float32)
+        self.gap_surprisal_T, self.gap_pit_T = np.zeros(T, np.float32), np.full(T, np.nan, np.float32)
+        self.contrast_T = np.zeros(T, np.float32) if profiles else None
         self.end_N = np.zeros(N, np.float32)
         self.embedding_ND, self.weight_N = np.zeros((N, width), np.float32), np.zeros(N, np.float32)
 
     def put(self, residuals: Residuals, population_TF: Tensor | None, pieces: Pieces) -> None:
-        """Write one batch to its events' places."""
-        begin = np.concatenate([[0], np.cumsum(pieces.lengths)])[:-1]
-        place_T = np.arange(int(pieces.lengths.sum())) + np.repeat(pieces.begin - begin, pieces.lengths)
-        fresh_T = place_T >= np.repeat(pieces.fresh, pieces.lengths)
-        place_T = place_T[fresh_T] - self.origin
+        """Write one batch to the places of its judged events."""
+        judged = pieces.end - pieces.fresh
+        begin = np.concatenate([[0], np.cumsum(judged)])[:-1]
+        place_T = np.arange(int(judged.sum())) + np.repeat(pieces.fresh - begin, judged) - self.origin
         for name in ("surprisal_TF", "expected_TF", "tail_TF", "gap_surprisal_T", "gap_pit_T"):
-            getattr(self, name)[place_T] = _numpy(getattr(residuals, name))[fresh_T]
+            getattr(self, name)[place_T] = _numpy(getattr(residuals, name))
         if self.contrast_T is not None and population_TF is not None:
             own_TF = residuals.surprisal_TF[:, : population_TF.shape[1]]
             marks = torch.from_numpy(~self.clock[: population_TF.shape[1]]).to(own_TF.device)
             contrast_T = ((own_TF - population_TF) * marks).sum(dim=1)
-            self.contrast_T[place_T] = _numpy(contrast_T)[fresh_T]
+            self.contrast_T[place_T] = _numpy(contrast_T)
         np.add.at(self.end_N, pieces.sequence, _numpy(residuals.end_N))
         share_P = pieces.lengths.astype(np.float32)
         np.add.at(self.embedding_ND, pieces.sequence, _numpy(residuals.embedding_ND) * share_P[:, None])

@@ -13,6 +13,7 @@ import torch
 from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.buffer import ResidualBuffer
 from anomaly.detectors.trained import TrainedDetector, blocks
+from anomaly.features.segments import reported
 from anomaly.models.objectives import EVENT_MODELS
 from anomaly.scores.statistics import EventResiduals, event_statistics, gap_evidence, sequence_statistics
 
@@ -84,7 +85,7 @@ class NeuralDetector(TrainedDetector, EventDetector):
         if "gap" in self.fields_:
             fields_TF = np.column_stack([fields_TF, gap_evidence(residuals)])
         return Analysis(
-            statistics=sequence_statistics(residuals),
+            statistics=sequence_statistics(residuals if not X.context.any() else residuals.reported(*reported(X))),
             fields_TF=fields_TF,
             event_statistics=event_statistics(residuals, self.fields_),
             embedding_ND=residuals.embedding_ND,

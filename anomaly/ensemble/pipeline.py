@@ -18,6 +18,8 @@ from anomaly.base import Detector, Statistics
 from anomaly.ensemble.bank import MemberBank
 from anomaly.ensemble.power import power_rows
 from anomaly.errors import DataError
+from anomaly.features.segments import reported
+from anomaly.sequences.past import with_past, without_past
 from anomaly.sequences.split import latest_per_entity
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Scored:
     member_names, member_scores : m names; (n, m) -log10 of each member's own p-value
     item_event : (n,) flat place of the item's event where the item is an event, else None
     event_score : (T,) -log10 of `event_p_value`
-    event_p_value : (T,) conformal over held-out events
+    event_p_value : (T,) conformal over held-out events; 1 where the event is the past of others
     event_field : (T,) index into `event_field_names` of the field that carried most
     event_fields : (T, F) evidence of each field
     posterior : (n,) belief that the item is anomalous, where labels have been learnt; score and p-value follow it
@@ -252,11 +254,11 @@ class CalibratedEnsemble(Detector):
 
     def _damage(self, kind: Corruption, held_out: SequenceStore, rng: np.random.Generator) -> Floats | None:
         """Return the p-values (k, m) of damaged items, or None where this kind of trouble cannot exist."""
-        sample = _sample(held_out, self.corrupted_events, rng)
+        past, sample = without_past(_sample(held_out, self.corrupted_events, rng))
         if not kind.applies(sample):
             return None
         corrupted = kind.corrupt(sample, rng)
-        store = replace(corrupted.store, context=np.zeros(len(corrupted.store), np.int64))
+        store = with_past(past, sample, corrupted.store)
         items, lengths = self._items(store)
         if self.unit == "event":
             items, lengths = items[corrupted.touched], lengths[corrupted.touched]
@@ -283,10 +285,13 @@ class CalibratedEnsemble(Detector):
         return p
 
     def _events(self, X: SequenceStore, reading: BankReading) -> tuple[Statistics, NDArray[np.int64]]:
-        return _column(reading.fields_TF.sum(axis=1, dtype=np.float64)), X.position() + 1
+        """Return the evidence of every event but those of the past, and the place of each in its sequence."""
+        kept = reported(X)[1]
+        return _column(reading.fields_TF[kept].sum(axis=1, dtype=np.float64)), X.position()[kept] + 1
 
     def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
-        p: Floats = self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
+        p: Floats = np.ones(X.n_events)
+        p[reported(X)[1]] = self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
         return p
 
 

@@ -1,6 +1,6 @@
 """Models that give every event a probability: fields one after another, then the time, then the sequence's end.
 
-Shapes: T packed events, N sequences, F fields, D width.
+Shapes: T packed events, R of them that are judged, N sequences, F fields, D width.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LikelihoodModel(SequenceModel):
         self.end_head = nn.Linear(width, 1) if self.params["closed"] and self.predicts_end else None
 
     def residuals(self, batch: SequenceBatch, carry: Carry | None = None) -> Residuals:
-        """Return everything the statistics need; the cost of one forward pass and the entropies."""
+        """Return everything the statistics need of the R judged events; one forward pass and the entropies."""
         before_TD, after_TD = self.states(batch, carry)
         return self._judge(batch, before_TD, after_TD, mean_by_sequence(after_TD, batch.cu_seqlens))
 
@@ -52,36 +52,42 @@ class LikelihoodModel(SequenceModel):
         return (*fields, "end") if self.end_head is not None else tuple(fields)
 
     def surprisal(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
-        """Return (T, F) nats of the fields alone: all that a second pass needs."""
+        """Return (R, F) nats of the fields of the judged events alone: all that a second pass needs."""
         before_TD, _ = self.states(batch, carry)
-        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=False)
-        return self.field_heads.surprisal(contexts_FTD, batch.codes_TF)
+        before_RD, codes_RF, _ = _judged(batch, before_TD)
+        return self.field_heads.surprisal(self.field_heads.contexts(before_RD, codes_RF, whole=False), codes_RF)
 
     def losses(self, batch: SequenceBatch) -> Tensor:
-        """Return (T,) nats per event; the end of a sequence is charged to its last event."""
+        """Return (T,) nats per event, 0 where it is not judged; a sequence's end is charged to its last event."""
         return self._nats(batch, *self.states(batch))
 
     def sequence_losses(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Return (N,) nats of each sequence and its number of events."""
-        return sum_by_sequence(self.losses(batch), batch.cu_seqlens), batch.lengths_N
+        """Return (N,) nats of each sequence and its number of judged events."""
+        judged_N = batch.lengths_N if batch.past_N is None else batch.lengths_N - batch.past_N
+        return sum_by_sequence(self.losses(batch), batch.cu_seqlens), judged_N
 
     def _judge(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor, embedding_ND: Tensor) -> Residuals:
-        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=self.gap_head is not None)
-        surprisal_TF, expected_TF, tail_TF = self.field_heads.score(contexts_FTD, batch.codes_TF)
-        gap_T, pit_T = self._gap_surprisal(batch, contexts_FTD[-1])
+        before_RD, codes_RF, rows_R = _judged(batch, before_TD)
+        contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        surprisal_RF, expected_RF, tail_RF = self.field_heads.score(contexts_FRD, codes_RF)
+        gap_R, pit_R = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         if self.end_head is not None:
-            surprisal_TF = torch.cat([surprisal_TF, going_T[:, None]], dim=1)
-            expected_TF, tail_TF = _with_going(expected_TF, tail_TF, going_T)
-        return Residuals(surprisal_TF, expected_TF, tail_TF, gap_T, pit_T, end_N, embedding_ND)
+            going_R = going_T[rows_R]
+            surprisal_RF = torch.cat([surprisal_RF, going_R[:, None]], dim=1)
+            expected_RF, tail_RF = _with_going(expected_RF, tail_RF, going_R)
+        return Residuals(surprisal_RF, expected_RF, tail_RF, gap_R, pit_R, end_N, embedding_ND)
 
     def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
-        contexts_FTD = self.field_heads.contexts(before_TD, batch.codes_TF, whole=self.gap_head is not None)
-        loss_T = self.field_heads.surprisal(contexts_FTD, batch.codes_TF).sum(dim=1)
-        gap_T, _ = self._gap_surprisal(batch, contexts_FTD[-1])
+        before_RD, codes_RF, rows_R = _judged(batch, before_TD)
+        contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        loss_R = self.field_heads.surprisal(contexts_FRD, codes_RF).sum(dim=1)
+        gap_R, _ = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
-        last_N = batch.cu_seqlens[1:] - 1
-        return (loss_T + gap_T + going_T).index_add(0, last_N, end_N)
+        loss_T, last_N = loss_R + gap_R + going_T[rows_R], batch.cu_seqlens[1:] - 1
+        if isinstance(rows_R, Tensor):
+            loss_T = loss_T.new_zeros(len(before_TD)).index_add(0, rows_R, loss_T)
+        return loss_T.index_add(0, last_N, end_N)
 
     def _gap_surprisal(
         self, batch: SequenceBatch, context_TD: Tensor, rows: Tensor | slice = slice(None)
@@ -102,6 +108,14 @@ class LikelihoodModel(SequenceModel):
         last_N = (batch.cu_seqlens[1:] - 1).clamp(min=0)
         end_N = nn.functional.softplus(-self.end_head(after_TD[last_N])[:, 0].float())
         return going_T, torch.where(batch.ends_N, end_N, 0.0)
+
+
+def _judged(batch: SequenceBatch, before_TD: Tensor) -> tuple[Tensor, Tensor, Tensor | slice]:
+    """Return the states before the judged events, their codes and their places."""
+    rows_R = batch.judged_R()
+    if rows_R is None:
+        return before_TD, batch.codes_TF, slice(None)
+    return before_TD[rows_R], batch.codes_TF[rows_R], rows_R
 
 
 def _with_going(expected_TF: Tensor, tail_TF: Tensor, going_T: Tensor) -> tuple[Tensor, Tensor]:

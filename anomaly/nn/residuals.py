@@ -1,6 +1,6 @@
-"""What a model says about every event.
+"""What a model says about every judged event.
 
-Shapes: T packed events, N sequences, F predicted fields, D width.
+Shapes: T judged events, N sequences, F predicted fields, D width.
 """
 
 from __future__ import annotations

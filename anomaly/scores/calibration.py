@@ -37,7 +37,8 @@ class SplitConformal(ScoreCalibrator):
     Attributes
     ----------
     edges_ : (b - 1,) int64, a length above ``edges_[i]`` belongs to bucket i + 1
-    upper_, lower_ : per bucket and statistic, the sorted reference and its tail; lower_ is of the negated statistic
+    upper_, lower_ : per bucket and statistic, the sorted reference and its tail; lower_ is of the negated statistic,
+        and empty where a small value is not odd
     """
 
     def __init__(self, *, smallest_bucket: int = 200, tail: float = 0.05) -> None:
@@ -51,7 +52,7 @@ class SplitConformal(ScoreCalibrator):
         bucket_n = np.searchsorted(self.edges_, lengths, side="left")
         samples = [statistics.values[bucket_n == b] for b in range(len(self.edges_) + 1)]
         self.upper_ = [[self._side(column) for column in sample.T] for sample in samples]
-        self.lower_ = [[self._side(-column) for column in sample.T] for sample in samples]
+        self.lower_ = [self._lower_sides(sample) for sample in samples]
         return self
 
     def p_values(self, statistics: Statistics, lengths: NDArray[np.int64]) -> Floats:
@@ -67,6 +68,12 @@ class SplitConformal(ScoreCalibrator):
                     p = np.minimum(2 * np.minimum(p, upper_p(-x, *self.lower_[b][k])), 1.0)
                 out[rows, k] = p
         return out
+
+    def _lower_sides(self, sample: Floats) -> list[tuple[Floats, Floats]]:
+        none = np.empty(0), np.zeros(4)
+        return [
+            self._side(-column) if tail == "both" else none for column, tail in zip(sample.T, self.tails_, strict=True)
+        ]
 
     def _side(self, sample: Floats) -> tuple[Floats, Floats]:
         """Return the sorted reference and its tail: threshold, p-value there, scale and shape."""

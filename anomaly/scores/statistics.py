@@ -8,7 +8,7 @@ Shapes: T events, N sequences, F fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +61,13 @@ class EventResiduals:
     clock: NDArray[np.bool_]
     closed: bool = True
     timed: bool = True
+
+    def reported(self, offsets: NDArray[np.int64], kept_T: NDArray[np.bool_]) -> EventResiduals:
+        """Return those of the kept events alone, which have the given offsets."""
+        flat = ("surprisal_TF", "expected_TF", "tail_TF", "gap_surprisal_T", "gap_pit_T")
+        parts: dict[str, Any] = {name: getattr(self, name)[kept_T] for name in flat}
+        contrast_T = None if self.contrast_T is None else self.contrast_T[kept_T]
+        return replace(self, **parts, contrast_T=contrast_T, offsets=offsets)
 
 
 class Ragged:

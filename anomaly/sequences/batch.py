@@ -6,7 +6,7 @@ Shapes: T packed events, N sequences, F fields, G numeric fields.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ class SequenceBatch:
     index_N : int64, places of the sequences in their store
     starts_N : bool, false for a piece cut from the middle of a sequence
     ends_N : bool, whether the sequence's true end is the piece's last event
+    past_N : int64, leading events that are read and not judged; None where every event is judged
     """
 
     codes_TF: Tensor
@@ -44,6 +45,7 @@ class SequenceBatch:
     index_N: Tensor
     starts_N: Tensor
     ends_N: Tensor
+    past_N: Tensor | None = None
 
     @property
     def lengths_N(self) -> Tensor:
@@ -52,8 +54,17 @@ class SequenceBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch on another device."""
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        parts: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {k: x if x is None else x.to(device, non_blocking=True) for k, x in parts.items()}
         return type(self)(**moved)
+
+    def judged_R(self) -> Tensor | None:
+        """Return the places of the events that are judged, or None where all are."""
+        if self.past_N is None:
+            return None
+        first_N = self.cu_seqlens[:-1] + self.past_N
+        place_T = torch.arange(len(self.codes_TF), device=self.codes_TF.device)
+        return (place_T >= first_N.repeat_interleave(self.lengths_N, output_size=len(place_T))).nonzero()[:, 0]
 
     def as_population(self) -> Self:
         """Return the batch with every entity unknown."""
@@ -85,6 +96,15 @@ class Pieces:
         """(P,) events per piece."""
         return self.end - self.begin
 
+    def after_context(self, store: SequenceStore) -> Pieces:
+        """Return the same pieces, whose events are their own only after the context of their sequence."""
+        first = store.offsets[:-1][self.sequence] + store.context[self.sequence]
+        return Pieces(self.sequence, self.begin, self.end, np.clip(self.fresh, np.minimum(first, self.end), None))
+
+    def take(self, chosen: NDArray[np.int64] | NDArray[np.bool_]) -> Pieces:
+        """Return the chosen pieces, in that order."""
+        return Pieces(self.sequence[chosen], self.begin[chosen], self.end[chosen], self.fresh[chosen])
+
 
 def cut(store: SequenceStore, longest: int | None = None, overlap: int = 0) -> Pieces:
     """Cut every sequence into pieces of at most `longest` events, each after the first led by `overlap` old ones.
@@ -107,7 +127,7 @@ def cut(store: SequenceStore, longest: int | None = None, overlap: int = 0) -> P
 def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> SequenceBatch:
     """Gather the chosen pieces of a store into one packed batch."""
     begin, end, sequence = pieces.begin[chosen], pieces.end[chosen], pieces.sequence[chosen]
-    lengths = end - begin
+    lengths, past = end - begin, pieces.fresh[chosen] - begin
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     places = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)
     return SequenceBatch(
@@ -119,4 +139,5 @@ def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> 
         index_N=torch.from_numpy(sequence),
         starts_N=torch.from_numpy(begin == store.offsets[:-1][sequence]),
         ends_N=torch.from_numpy(end == store.offsets[1:][sequence]),
+        past_N=torch.from_numpy(past) if past.any() else None,
     )

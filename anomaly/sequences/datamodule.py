@@ -66,8 +66,10 @@ class SequenceDataModule(pl.LightningDataModule):
         return DataLoader(_Batches(self.train, pieces, self._columns(self.train)), sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
-        """Return the held-out sequences in batches of fixed order."""
-        pieces = cut(self.held_out, self.longest)
+        """Return the held-out sequences in batches of fixed order; what is their past was trained on."""
+        pieces = cut(self.held_out, self.longest).after_context(self.held_out)
+        judged = pieces.fresh < pieces.end
+        pieces = pieces.take(judged) if judged.any() else cut(self.held_out, self.longest)
         rank, world = self._ranks()
         batches = [batch.tolist() for batch in share(token_batches(pieces.lengths, 2 * self.tokens), rank, world)]
         return DataLoader(
@@ -86,13 +88,15 @@ class SequenceDataModule(pl.LightningDataModule):
 def scoring_batches(
     store: SequenceStore, tokens: int, longest: int | None = None, overlap: int = 0, *, in_order: bool = False
 ) -> Iterator[tuple[SequenceBatch, Pieces]]:
-    """Yield every event of a store once as `fresh`, in batches of similar length, with the pieces of each batch.
+    """Yield every event of a store once, in batches of similar length, with the pieces of each batch.
+
+    Those events are `fresh`, and judged, that are no context and come first in their piece.
 
     Parameters
     ----------
     in_order : the first pieces of all sequences come first, then all second ones, and so on
     """
-    pieces = cut(store, longest, overlap)
+    pieces = cut(store, longest, overlap).after_context(store)
     nth = np.zeros(len(pieces), np.int64)
     if in_order and longest is not None:
         nth = (pieces.begin - store.offsets[:-1][pieces.sequence]) // max(longest - overlap, 1)
@@ -100,5 +104,4 @@ def scoring_batches(
         rows = np.flatnonzero(nth == turn)
         for batch in token_batches(pieces.lengths[rows], tokens):
             chosen = rows[batch]
-            part = Pieces(pieces.sequence[chosen], pieces.begin[chosen], pieces.end[chosen], pieces.fresh[chosen])
-            yield collate(store, pieces, chosen), part
+            yield collate(store, pieces, chosen), pieces.take(chosen)

@@ -38,7 +38,7 @@ class DeviceColumns:
         Only (P,) numbers go to the device, and the size of the result is known here: nothing waits for it.
         """
         begin, end, sequence = pieces.begin[chosen], pieces.end[chosen], pieces.sequence[chosen]
-        offsets = np.concatenate([[0], np.cumsum(end - begin)])
+        offsets, past = np.concatenate([[0], np.cumsum(end - begin)]), pieces.fresh[chosen] - begin
         lengths_P, shift_P = self._put(end - begin), self._put(begin - offsets[:-1])
         total = int(offsets[-1])
         place_T = torch.arange(total, device=self.device) + shift_P.repeat_interleave(lengths_P, output_size=total)
@@ -51,6 +51,7 @@ class DeviceColumns:
             index_N=self._put(sequence),
             starts_N=self._put(begin == self.store.offsets[:-1][sequence]),
             ends_N=self._put(end == self.store.offsets[1:][sequence]),
+            past_N=self._put(past) if past.any() else None,
         )
 
     def _put(self, array: NDArray[np.generic]) -> torch.Tensor:

@@ -293,3 +293,19 @@ def test_80000_events_are_trained_on_and_scored_in_bounded_memory(cell: str) -> 
     assert np.isfinite(found.statistics.values).all() and len(found.fields_TF) == 160_000
     # A state per event and layer alone would be 2 x 160,000 x 32 x 4 bytes; the residuals themselves are 30 MB.
     assert grown < 400, f"{grown:.0f} MB"
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_what_is_past_is_read_and_not_judged(cell: str, fitted: Detectors) -> None:
+    X = rings(40, planted=5, seed=6)
+    context = np.minimum(np.arange(40) % 9, X.lengths)
+    whole, part = fitted[cell].analyse(X), fitted[cell].analyse(replace(X, context=context))
+    kept = X.position() >= np.repeat(context, X.lengths)
+    assert whole.event_statistics is not None
+    assert part.event_statistics is not None
+    np.testing.assert_allclose(part.fields_TF[kept], whole.fields_TF[kept], atol=1e-5)
+    np.testing.assert_allclose(part.event_statistics.values[kept], whole.event_statistics.values[kept], atol=1e-5)
+    assert not part.fields_TF[~kept].any()
+    same = np.flatnonzero(context == 0)
+    np.testing.assert_allclose(part.statistics.values[same], whole.statistics.values[same], atol=1e-4)
+    assert np.isfinite(part.statistics.values).all()

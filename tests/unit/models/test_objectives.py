@@ -206,3 +206,22 @@ def test_without_a_categorical_field(objective: Any, store_of: Make, model_of: M
         assert torch.isfinite(value[~value.isnan()]).all(), f.name
     with torch.no_grad():
         assert torch.isfinite(model.losses(batch_of(store))).all()
+
+
+@pytest.mark.parametrize("name", ["next_event", "autoencoder", "variational", "masked"])
+def test_what_is_past_does_not_count_as_held_out(name: str, store_of: Make, model_of: Make) -> None:
+    store = store_of([7, 9, 5, 6])
+    model = model_of(store, CELL.get(name, "gru"), EVENT_MODELS[name])
+    held_out = replace(store, context=np.array([7, 0, 2, 3]))
+    data = SequenceDataModule(train=store, held_out=held_out, tokens=64, longest=4)
+    batches = list(data.val_dataloader())
+    assert sum(int(model.sequence_losses(batch)[1].sum()) for batch in batches) == 9 + 3 + 3
+    for batch in batches:
+        whole = replace(batch, past_N=None)
+        with torch.no_grad():
+            judged, every = model.losses(batch), model.losses(whole)
+        kept = batch.judged_R()
+        if kept is not None:
+            np.testing.assert_allclose(judged[kept], every[kept], atol=1e-5)
+            rest = np.delete(np.arange(len(judged)), kept)
+            assert not judged[rest].any()

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
 
+HELD_OUT_EVENTS = 1 << 16
+"""Judged events, about, from which on a held-out loss is taken of evenly spread pieces."""
+
+
 class _Batches(Dataset[SequenceBatch]):
     """Turns a list of pieces into a packed batch: the sampler names the list, so one item is one batch.
 
@@ -68,8 +72,10 @@ class SequenceDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
         """Return the held-out sequences in batches of fixed order; what is their past was trained on."""
         pieces = cut(self.held_out, self.longest).after_context(self.held_out)
-        judged = pieces.fresh < pieces.end
-        pieces = pieces.take(judged) if judged.any() else cut(self.held_out, self.longest)
+        judged = np.flatnonzero(pieces.fresh < pieces.end)
+        pieces = pieces.take(judged) if len(judged) else cut(self.held_out, self.longest)
+        n_judged = int((pieces.end - pieces.fresh).sum())
+        pieces = pieces.take(np.arange(0, len(pieces), max(n_judged // HELD_OUT_EVENTS, 1)))
         rank, world = self._ranks()
         batches = [batch.tolist() for batch in share(token_batches(pieces.lengths, 2 * self.tokens), rank, world)]
         return DataLoader(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from dataclasses import replace
 
+import numpy as np
+import pytest
+
+from anomaly.sequences import datamodule
 from anomaly.sequences.datamodule import SequenceDataModule
 from anomaly.sequences.store import SequenceStore
 
@@ -47,3 +51,18 @@ def test_held_out_sequences_come_in_one_order() -> None:
     first, second = ([b.index_N.tolist() for b in data().val_dataloader()] for _ in range(2))
     assert first == second
     assert {k for batch in first for k in batch} == set(range(9))
+
+
+def test_of_many_held_out_events_evenly_spread_pieces_are_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datamodule, "HELD_OUT_EVENTS", 40)
+    every = store_of(9, 1).n_events
+    judged = sum(len(batch.codes_TF) for batch in data().val_dataloader())
+    assert 25 < judged < 60 < every
+
+
+def test_the_past_of_held_out_events_is_not_judged() -> None:
+    module = data()
+    module.held_out = replace(module.held_out, context=module.held_out.lengths // 2)
+    batches = list(module.val_dataloader())
+    judged = sum(len(b.codes_TF) if b.past_N is None else int((b.lengths_N - b.past_N).sum()) for b in batches)
+    assert judged == (module.held_out.lengths - module.held_out.context).sum()

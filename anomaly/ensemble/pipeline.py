@@ -83,6 +83,7 @@ class CalibratedEnsemble(Detector):
     members : name to detector, see `anomaly.ensemble.bank.MemberBank`
     calibrator : raw statistics to p-values; cloned once for the members, once for the combination, once for events
     combiner : p-values to evidence
+    event_combiner : the same where the event is the item; None is `combiner`
     corruptions : kinds of trouble, by name, that the combiner learns from and the power report counts
     aggregates : features of the members that read features
     unit : "sequence", or "event" where single events with their past are the items
@@ -104,6 +105,7 @@ class CalibratedEnsemble(Detector):
         calibrator: ScoreCalibrator,
         combiner: ScoreCombiner,
         corruptions: Mapping[str, Corruption],
+        event_combiner: ScoreCombiner | None = None,
         aggregates: SequenceAggregates | None = None,
         unit: Unit = "sequence",
         held_out: float = 0.2,
@@ -115,6 +117,7 @@ class CalibratedEnsemble(Detector):
         self.calibrator = calibrator
         self.combiner = combiner
         self.corruptions = corruptions
+        self.event_combiner = event_combiner
         self.aggregates = aggregates
         self.unit = unit
         self.held_out = held_out
@@ -249,7 +252,8 @@ class CalibratedEnsemble(Detector):
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
-        self.combiner_ = clone(self.combiner)
+        own = self.event_combiner if self.unit == "event" else None
+        self.combiner_ = clone(own or self.combiner)
         self.combiner_.fit(P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 
     def _damage(self, kind: Corruption, held_out: SequenceStore, rng: np.random.Generator) -> Floats | None:

@@ -47,7 +47,7 @@ class Corruption(BaseEstimator, ABC):  # type: ignore[misc]
     """
 
     units: ClassVar[tuple[str, ...]] = ("sequence", "event")
-    """The items of runs that this kind of trouble is made for."""
+    """The items it is made for: order and pace belong to several events, none of which need be odd by itself."""
 
     def __init__(self, *, share: float = 0.3) -> None:
         self.share = share
@@ -64,6 +64,7 @@ class Corruption(BaseEstimator, ABC):  # type: ignore[misc]
 class Rearrangement(Corruption):
     """Trouble that only puts, drops or moves events: a sequence becomes a list of places in the store."""
 
+    units = ("sequence",)
     shortest = 2
 
     def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
@@ -92,6 +93,7 @@ class Rearrangement(Corruption):
 class Insert(Rearrangement):
     """A piece of somebody else's sequence is put in."""
 
+    units = ("sequence", "event")
     shortest = 1
 
     def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
@@ -183,6 +185,8 @@ class Truncate(Rearrangement):
 class Splice(Rearrangement):
     """From some event on, the sequence is somebody else's."""
 
+    units = ("sequence", "event")
+
     def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
         own = np.arange(store.offsets[n], store.offsets[n + 1])
         donor = _other(rng, len(store), n, store.lengths)
@@ -195,6 +199,7 @@ class Splice(Rearrangement):
 class RandomEvents(Rearrangement):
     """Some events are replaced by events drawn from the population."""
 
+    units = ("sequence", "event")
     shortest = 1
 
     def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
@@ -284,6 +289,8 @@ class Pace(Corruption):
     ----------
     factor : gaps of a burst are divided by it, the silent one is multiplied
     """
+
+    units = ("sequence",)
 
     def __init__(self, *, how: str = "burst", factor: float = 20.0, share: float = 0.5) -> None:
         super().__init__(share=share)

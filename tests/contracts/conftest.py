@@ -48,6 +48,7 @@ from anomaly.detectors.trained import TrainedDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
 from anomaly.ensemble.convex import ConvexCombiner
 from anomaly.ensemble.pipeline import CalibratedEnsemble
+from anomaly.ensemble.ratio import LikelihoodRatio
 from anomaly.ensemble.simple import (
     AgreementCombiner,
     BucketCombiner,
@@ -160,6 +161,7 @@ DETECTORS = [
 CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]
 COMBINERS = [
     Case("corruption_mixture", lambda seed: CorruptionMixture()),
+    Case("likelihood_ratio", lambda seed: LikelihoodRatio()),
     Case("fisher", lambda seed: FisherCombiner()),
     Case("mean_rank", lambda seed: MeanRankCombiner()),
     Case("average", lambda seed: StoufferCombiner()),

@@ -298,3 +298,8 @@ def test_a_stutter_repeats_one_event_in_place() -> None:
         assert (np.diff(here) >= 0).all()
         assert len(np.unique(here)) == 4
         assert len(here) >= 6
+
+
+def test_single_events_are_damaged_by_what_is_not_theirs_alone() -> None:
+    made_for_events = {name for name, make in KINDS.items() if "event" in make().units}
+    assert made_for_events == {"insert", "splice", "random_events", "scramble", "extreme", "hand_over"}

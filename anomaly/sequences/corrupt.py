@@ -64,7 +64,7 @@ class Corruption(BaseEstimator, ABC):  # type: ignore[misc]
 class Rearrangement(Corruption):
     """Trouble that only puts, drops or moves events: a sequence becomes a list of places in the store."""
 
-    units = ("sequence",)
+    units: ClassVar[tuple[str, ...]] = ("sequence",)
     shortest = 2
 
     def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:

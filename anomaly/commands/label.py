@@ -84,6 +84,8 @@ def _parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
         raise ConfigError(f"audit={values['audit']}: expected a share from 0 to below 1")
     if "random_state" in learner.get_params(deep=False):
         learner.set_params(random_state=values["seed"])
+    if "run" in learner.get_params(deep=False):
+        learner.set_params(run=str(values["run"]))
     return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query
 
 

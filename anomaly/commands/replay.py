@@ -102,6 +102,8 @@ def _parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
     values = settings.values
     learner = instantiate(values["learner"], settings.allow, "learner")
     query = instantiate(values["query"], settings.allow, "query")
+    if "run" in learner.get_params(deep=False) and values["run"] is not None:
+        learner.set_params(run=str(values["run"]))
     if not 0 <= values["audit"] < 1:
         raise ConfigError(f"audit={values['audit']}: expected a share from 0 to below 1")
     return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query

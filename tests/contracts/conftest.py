@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from anomaly.active.aad import ActiveAnomalyDiscovery
+from anomaly.active.deep import BackgroundTuning
 from anomaly.active.member_weights import MemberWeights
 from anomaly.active.pine import PineForest
 from anomaly.active.pu_trees import PositiveUnlabelledTrees
@@ -180,6 +181,7 @@ LEARNERS = [
     Case("pine", lambda seed: PineForest(trees=200, kept=40, random_state=seed)),
     Case("weights", lambda seed: MemberWeights()),
     Case("pu_trees", lambda seed: PositiveUnlabelledTrees(rounds=20, random_state=seed)),
+    Case("deep", lambda seed: BackgroundTuning(run="none", first=1000, random_state=seed)),
     Case("router", lambda seed: Router(learners=_routed(), first=10, crowd=50, random_state=seed)),
 ]
 STRATEGIES = [

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 SMALLEST_GAIN = 0.01
 """Nats per event that an epoch must win on the held-out sequences to count as progress."""
 
+WIDE = 128
+"""Width from which on bf16 pays on a CPU; see the benchmark train_precision."""
+
 
 @dataclass(frozen=True)
 class TrainingPlan:
@@ -88,7 +91,7 @@ def train_model(
         outcome = TrainingOutcome(**json.loads(finished.read_text()))
     else:
         with _own_randomness(plan.random_state), _quiet():
-            trainer = _trainer(plan, folder, progress)
+            trainer = _trainer(plan, model, folder, progress)
             trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
         outcome = _outcome(folder)
         write_json(finished, asdict(outcome))
@@ -98,7 +101,7 @@ def train_model(
     return outcome
 
 
-def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer:
+def _trainer(plan: TrainingPlan, model: pl.LightningModule, folder: Path, progress: Progress) -> pl.Trainer:
     best = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
     )
@@ -111,7 +114,7 @@ def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer
     return pl.Trainer(
         accelerator=plan.accelerator,
         devices=plan.devices,
-        precision=_precision(plan),
+        precision=_precision(plan, model),
         max_epochs=plan.max_epochs,
         max_time=plan.max_time,
         # A process of its own cannot call back.
@@ -127,11 +130,18 @@ def _trainer(plan: TrainingPlan, folder: Path, progress: Progress) -> pl.Trainer
     )
 
 
-def _precision(plan: TrainingPlan) -> Any:
-    """Choose by what was measured: bf16 pays on a GPU; on a CPU not at the default width of 128."""
+def _precision(plan: TrainingPlan, model: pl.LightningModule) -> Any:
+    """Choose by what was measured: bf16 pays on a GPU, and at width 128 on a CPU that multiplies it."""
     if plan.precision != "auto":
         return plan.precision
-    return "bf16-mixed" if torch.cuda.is_available() and plan.accelerator != "cpu" else "32-true"
+    gpu = torch.cuda.is_available() and plan.accelerator != "cpu"
+    wide = int(getattr(model, "params", {}).get("width", 0)) >= WIDE
+    return "bf16-mixed" if gpu or (wide and multiplies_bf16()) else "32-true"
+
+
+def multiplies_bf16() -> bool:
+    """Return whether the CPU has instructions for bf16: without them it is slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _outcome(folder: Path) -> TrainingOutcome:

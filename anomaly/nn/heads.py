@@ -69,12 +69,19 @@ class ConditionalHeads(nn.Module):
         return surprisal, entropy, tail
 
     def _surprisal(self, output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
-        if output.out_features < SAMPLED_FROM:
-            return nn.functional.cross_entropy(output(x_TD).float(), codes_T, reduction="none")
         if self.training:
+            if output.out_features < SAMPLED_FROM:
+                return _cross_entropy(output, x_TD, codes_T)
             return _sampled_surprisal(output, x_TD, codes_T)
+        if output.out_features < SAMPLED_FROM:
+            # Tile by tile, so that the logits are read from cache.
+            return torch.cat([_cross_entropy(output, x, codes) for x, codes in _rows(x_TD, codes_T, output)])
         rows = [_log_normaliser(output, x) - _own_logit(output, x, codes) for x, codes in _rows(x_TD, codes_T, output)]
         return torch.cat(rows)
+
+
+def _cross_entropy(output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(output(x_TD).float(), codes_T, reduction="none")
 
 
 def _sampled_surprisal(output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:

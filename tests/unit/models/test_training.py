@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from anomaly.models import training
 from anomaly.models.training import TrainingOutcome, TrainingPlan, train_model
 from anomaly.sequences.datamodule import SequenceDataModule
 from anomaly.sequences.store import FIRST_VALUE, SequenceStore
@@ -183,3 +186,16 @@ def test_noise_is_trimmed(model_of: Make, tmp_path: Path) -> None:
     data = SequenceDataModule(train=store, held_out=store.take(np.arange(10)), tokens=100, longest=10)
     train_model(model, data, TrainingPlan(**(PLAN | {"max_epochs": 6})), tmp_path)
     np.testing.assert_array_equal(np.flatnonzero(~model.kept_S.numpy()), [57, 58, 59])
+
+
+@pytest.mark.parametrize(
+    ("width", "able", "expected"), [(128, True, "bf16-mixed"), (64, True, "32-true"), (128, False, "32-true")]
+)
+def test_precision_is_what_pays_on_this_processor(
+    width: int, able: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "multiplies_bf16", lambda: able)
+    plan = TrainingPlan(1, 1, None, "auto", "cpu", 1, 0)
+    model: Any = SimpleNamespace(params={"width": width})
+    assert training._precision(plan, model) == expected
+    assert training._precision(replace(plan, precision="32-true"), model) == "32-true"

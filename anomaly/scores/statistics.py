@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 TOP = 5
-BOTH = frozenset({"excess", "gap_mean", "spacings", "lag_one", "length", "too_regular"})
+BOTH = frozenset({"excess", "gap_mean", "spacings", "lag_one", "length"})
 """Statistics of which a small value is as odd as a large one."""
 SMALLEST_TAIL = 1e-12
 """Probability below which no tail is told apart, as in `anomaly.nn.heads`."""

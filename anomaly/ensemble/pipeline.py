@@ -16,7 +16,9 @@ from sklearn.base import clone
 
 from anomaly.base import Detector, Statistics
 from anomaly.ensemble.bank import MemberBank
+from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.power import power_rows
+from anomaly.ensemble.ratio import LikelihoodRatio
 from anomaly.errors import DataError
 from anomaly.features.segments import reported
 from anomaly.sequences.past import with_past, without_past
@@ -82,8 +84,7 @@ class CalibratedEnsemble(Detector):
     ----------
     members : name to detector, see `anomaly.ensemble.bank.MemberBank`
     calibrator : raw statistics to p-values; cloned once for the members, once for the combination, once for events
-    combiner : p-values to evidence
-    event_combiner : the same where the event is the item; None is `combiner`
+    combiner : p-values to evidence; None is `CorruptionMixture`, or `LikelihoodRatio` where the event is the item
     corruptions : kinds of trouble, by name, that the combiner learns from and the power report counts
     aggregates : features of the members that read features
     unit : "sequence", or "event" where single events with their past are the items
@@ -103,9 +104,8 @@ class CalibratedEnsemble(Detector):
         *,
         members: Mapping[str, Detector],
         calibrator: ScoreCalibrator,
-        combiner: ScoreCombiner,
         corruptions: Mapping[str, Corruption],
-        event_combiner: ScoreCombiner | None = None,
+        combiner: ScoreCombiner | None = None,
         aggregates: SequenceAggregates | None = None,
         unit: Unit = "sequence",
         held_out: float = 0.2,
@@ -117,7 +117,6 @@ class CalibratedEnsemble(Detector):
         self.calibrator = calibrator
         self.combiner = combiner
         self.corruptions = corruptions
-        self.event_combiner = event_combiner
         self.aggregates = aggregates
         self.unit = unit
         self.held_out = held_out
@@ -252,8 +251,8 @@ class CalibratedEnsemble(Detector):
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
-        own = self.event_combiner if self.unit == "event" else None
-        self.combiner_ = clone(own or self.combiner)
+        usual = LikelihoodRatio() if self.unit == "event" else CorruptionMixture()
+        self.combiner_ = clone(self.combiner or usual)
         self.combiner_.fit(P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 
     def _damage(self, kind: Corruption, held_out: SequenceStore, rng: np.random.Generator) -> Floats | None:

@@ -82,12 +82,15 @@ def _tables(found: dict[str, Any]) -> str:
 
 
 def _speed(rows: list[dict[str, Any]]) -> str:
-    lines = ["## One label more, ranked anew", "", _row(["pool", "labels", "residual_gp ms", "coniferest AAD ms", "x"])]
-    lines.append(_row(["---"] * 5))
+    lines = ["## One label more, ranked anew", ""]
+    lines.append(_row(["pool", "labels", "residual_gp ms", "slowest ms", "coniferest AAD ms", "x"]))
+    lines.append(_row(["---"] * 6))
     for row in rows:
         mine = float(np.median(row["residual_gp_ms"]))
         theirs = float(np.median(row["coniferest_aad_ms"])) if "coniferest_aad_ms" in row else float("nan")
-        lines.append(_row([f"{row['n']:,}", str(row["known"]), f"{mine:.1f}", f"{theirs:.0f}", f"{theirs / mine:.0f}"]))
+        slowest = f"{row['slowest_ms']:.0f}" if "slowest_ms" in row else ""
+        cells = [f"{row['n']:,}", str(row["known"]), f"{mine:.1f}", slowest, f"{theirs:.0f}", f"{theirs / mine:.0f}"]
+        lines.append(_row(cells))
     return "\n".join(lines) + "\n"
 
 

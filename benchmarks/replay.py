@@ -21,7 +21,7 @@ from typing import Any
 
 from measure import result_path, stamp, write_json
 from peers.install import install
-from replay_cell import MINE, PASSES, PEERS, Cell, run_cell, speed_cell
+from replay_cell import MINE, PASSES, PEER_PASSES, PEERS, Cell, run_cell, speed_cell
 from replay_table import draw_table, summarise
 
 WORK = Path(__file__).parent / "work" / "replay"
@@ -59,7 +59,14 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
     names = args.sets or (QUICK if args.quick else sorted(path.stem for path in root.glob("*.csv")))
     seeds = args.seeds or ([0] if args.quick else list(range(10)))
     methods = args.methods or (*MINE, *(PEERS if args.peers else ()))
-    cells = [Cell(n, m, s, w) for s in seeds for n in names for m in methods for w in args.passes]
+    cells = [
+        Cell(n, m, s, w)
+        for s in seeds
+        for n in names
+        for m in methods
+        for w in args.passes
+        if m in MINE or w in PEER_PASSES
+    ]
     with ProcessPoolExecutor(args.workers) as pool:
         rows = list(pool.map(_kept, cells, [root] * len(cells), [args.peers] * len(cells), [args.work] * len(cells)))
     return {"seeds": seeds, "sets": list(names), "means": summarise(rows), "rows": rows}

@@ -31,6 +31,8 @@ from anomaly.events.tabular import TableRoles
 WRONG = 0.1
 PASSES = {"pool": 100, "half": 200, "wrong": 100}
 """Labels of each pass: what is found in the whole set; precision on a held-out half; the same with wrong labels."""
+PEER_PASSES = ("pool", "half")
+"""What wrong labels cost is held against a bound, not against peers."""
 PEERS = ("coniferest_aad", "coniferest_aad_prior", "coniferest_pine")
 MINE = ("residual_gp", "aad", "pine", "pu_trees", "router")
 

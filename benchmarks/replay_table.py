@@ -71,7 +71,8 @@ def _tables(found: dict[str, Any]) -> str:
     for method, m in found["means"].items():
         cells = [f"{m['found'][str(k)]:.3f}" for k in FOUND] + [f"{m['ap_held_out'][str(k)]:.3f}" for k in PRECISION]
         cells += [f"{g['gain']:+.3f} ± {g['standard_error']:.3f}" for g in m["twice_the_labels"].values()]
-        cells += [f"{m['ap_lost_to_wrong_labels']['100']:+.3f}", f"{m['update_ms']:.1f}"]
+        lost = m["ap_lost_to_wrong_labels"]["100"]
+        cells += ["" if lost != lost else f"{lost:+.3f}", f"{m['update_ms']:.1f}"]
         lines.append(_row([method, *cells]))
     lines += ["", "Found at 50 / AP at 50, by set:", "", _row(["method", *found["sets"]])]
     lines.append(_row(["---"] * (len(found["sets"]) + 1)))

@@ -26,7 +26,7 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
     found = {str(k): _mean([r["found"][str(k)] / min(k, r["n_anomalous"]) for r in pool]) for k in FOUND}
     precision = {str(k): _mean([r["ap_held_out"][str(k)] for r in half]) for k in PRECISION}
     gains = {f"{a} to {b}": _gain(half, a, b) for a, b in DOUBLED}
-    lost = {str(k): _mean([r["ap_held_out"][str(k)] for r in half]) - _wrong(wrong, k) for k in (50, 100)}
+    lost = {str(k): precision[str(k)] - _mean([r["ap_held_out"][str(k)] for r in wrong]) for k in (50, 100) if wrong}
     return {
         "found": found,
         "ap_held_out": precision,
@@ -34,10 +34,6 @@ def _figures(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "ap_lost_to_wrong_labels": {k: round(v, 4) for k, v in lost.items()},
         "update_ms": _mean([r["update_ms"] for r in pool]),
     }
-
-
-def _wrong(rows: list[dict[str, Any]], k: int) -> float:
-    return _mean([r["ap_held_out"][str(k)] for r in rows])
 
 
 def _gain(rows: list[dict[str, Any]], a: int, b: int) -> dict[str, float]:
@@ -71,8 +67,8 @@ def _tables(found: dict[str, Any]) -> str:
     for method, m in found["means"].items():
         cells = [f"{m['found'][str(k)]:.3f}" for k in FOUND] + [f"{m['ap_held_out'][str(k)]:.3f}" for k in PRECISION]
         cells += [f"{g['gain']:+.3f} ± {g['standard_error']:.3f}" for g in m["twice_the_labels"].values()]
-        lost = m["ap_lost_to_wrong_labels"]["100"]
-        cells += ["" if lost != lost else f"{lost:+.3f}", f"{m['update_ms']:.1f}"]
+        lost = m["ap_lost_to_wrong_labels"].get("100")
+        cells += ["" if lost is None else f"{lost:+.3f}", f"{m['update_ms']:.1f}"]
         lines.append(_row([method, *cells]))
     lines += ["", "Found at 50 / AP at 50, by set:", "", _row(["method", *found["sets"]])]
     lines.append(_row(["---"] * (len(found["sets"]) + 1)))

@@ -147,15 +147,10 @@ class CorruptionMixture(ScoreCombiner):
         clean, damaged = x_nm[:, columns], x_cm[:, columns]
         one_kind = np.stack([logistic(clean, damaged[kinds == k], self.ridge) for k in np.unique(kinds)])
         any_kind = logistic(clean, damaged, self.pooled_ridge)[None]
-        trusted = [rows * self._trust(clean, _view_evidence(clean, rows)) for rows in (one_kind, any_kind)]
+        consensus = [_view_evidence(clean, rows) for rows in (one_kind, any_kind)]
+        trusts = [trust(clean, evidence_n, self.top, self.least_trust) for evidence_n in consensus]
+        trusted = [rows * trust_m for rows, trust_m in zip((one_kind, any_kind), trusts, strict=True)]
         return [_embed(rows, columns, x_nm.shape[1]) for rows in trusted]
-
-    def _trust(self, x_nm: Floats, consensus_n: Floats) -> Floats:
-        k = min(max(int(self.top * len(x_nm)), 5), len(x_nm))
-        chosen = oddest(consensus_n, k)
-        overlap_m = np.array([np.mean(chosen & odd) / np.mean(chosen | odd) for odd in (oddest(x, k) for x in x_nm.T)])
-        trust: Floats = np.maximum(overlap_m / max(overlap_m.max(), 1e-12), self.least_trust)
-        return trust
 
 
 def _view_evidence(x_nm: Floats, view: Floats) -> Floats:
@@ -215,3 +210,18 @@ def oddest(x: Floats, k: int) -> NDArray[np.bool_]:
     odd = np.zeros(len(x), bool)
     odd[np.argsort(-x, kind="stable")[:k]] = True
     return odd
+
+
+def trust(x_nm: Floats, consensus_n: Floats, top: float, least: float) -> Floats:
+    """Return (m,) the overlap (Jaccard) of each statistic's oddest items with the consensus's, against the best.
+
+    Parameters
+    ----------
+    top : share of the items that are compared, at least five of them
+    least : below it no statistic falls
+    """
+    k = min(max(int(top * len(x_nm)), 5), len(x_nm))
+    chosen = oddest(consensus_n, k)
+    overlap_m = np.array([np.mean(chosen & odd) / np.mean(chosen | odd) for odd in (oddest(x, k) for x in x_nm.T)])
+    relative: Floats = np.maximum(overlap_m / max(overlap_m.max(), 1e-12), least)
+    return relative

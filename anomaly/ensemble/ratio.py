@@ -15,7 +15,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, logsumexp, softmax
 
 from anomaly.base import ScoreCombiner, spread
-from anomaly.ensemble.combine import logistic, oddest
+from anomaly.ensemble.combine import logistic, trust
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -73,7 +73,7 @@ class LikelihoodRatio(ScoreCombiner):
         self.kind_weights_, self.scales_ = np.full((1, m), 1.0 / m), np.zeros(1)
         if P_corrupted is not None and kinds is not None:
             self._learn(x_nm[:: max(len(x_nm) // LESSONS, 1)], self._evidence(P_corrupted), kinds)
-        self.trust_ = self._trust(x_nm)
+        self.trust_ = trust(x_nm, logsumexp(self._ratios(x_nm), axis=1), self.top, self.least_trust)
         self.kind_weights_ = self.kind_weights_ * self.trust_
         mean = self.kind_weights_.mean(axis=0)
         self.weights_ = mean / mean.sum() if mean.sum() > 0 else np.full(m, 1.0 / m)
@@ -107,13 +107,6 @@ class LikelihoodRatio(ScoreCombiner):
         self.kind_weights_ = np.stack([logistic(x_nm, x_km, self.ridge) for x_km in lessons])
         each = zip(lessons, self.kind_weights_, strict=True)
         self.scales_ = np.array([_scale(x_nm @ w, x_km @ w) for x_km, w in each])
-
-    def _trust(self, x_nm: Floats) -> Floats:
-        k = min(max(int(self.top * len(x_nm)), 5), len(x_nm))
-        chosen = oddest(logsumexp(self._ratios(x_nm), axis=1), k)
-        overlap_m = np.array([np.mean(chosen & odd) / np.mean(chosen | odd) for odd in (oddest(x, k) for x in x_nm.T)])
-        trust: Floats = np.maximum(overlap_m / max(overlap_m.max(), 1e-12), self.least_trust)
-        return trust
 
 
 def _scale(clean_n: Floats, damaged_c: Floats) -> float:

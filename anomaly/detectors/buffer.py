@@ -21,26 +21,36 @@ if TYPE_CHECKING:
 class ResidualBuffer:
     """Collect the residuals of a store's pieces; of overlapping pieces each event's own comes from one.
 
-    What is a sequence's context is not judged: it has no surprisal, a tail of 1 and no gap.
+    What is a sequence's context is not judged: it has no surprisal, a tail of 1, an upper one of a half and no gap.
 
     Parameters
     ----------
     store : whose events are scored
     clock : (F,) bool, which of the F predicted fields tell the time of day or week
     width : of the embedding
+    ordered : names of the G fields that are numbers
     closed, timed : whether the model predicts ends, and gaps
     profiles : whether a population pass yields a contrast
     """
 
     def __init__(
-        self, store: SequenceStore, *, clock: NDArray[np.bool_], width: int, profiles: bool, closed: bool, timed: bool
+        self,
+        store: SequenceStore,
+        *,
+        clock: NDArray[np.bool_],
+        width: int,
+        profiles: bool,
+        closed: bool,
+        timed: bool,
+        ordered: tuple[str, ...] = (),
     ) -> None:
         T, F, N = store.n_events, len(clock), len(store)
-        self.closed, self.timed = closed, timed
+        self.closed, self.timed, self.ordered = closed, timed, ordered
         self.origin = int(store.offsets[0])
         self.offsets, self.clock = store.offsets, clock
         self.surprisal_TF, self.expected_TF = np.zeros((T, F), np.float32), np.zeros((T, F), np.float32)
         self.tail_TF = np.ones((T, F), np.float32)
+        self.upper_TG = np.full((T, len(ordered)), 0.5, np.float32)
         self.gap_surprisal_T, self.gap_pit_T = np.zeros(T, np.float32), np.full(T, np.nan, np.float32)
         self.contrast_T = np.zeros(T, np.float32) if profiles else None
         self.end_N = np.zeros(N, np.float32)
@@ -51,7 +61,7 @@ class ResidualBuffer:
         judged = pieces.end - pieces.fresh
         begin = np.concatenate([[0], np.cumsum(judged)])[:-1]
         place_T = np.arange(int(judged.sum())) + np.repeat(pieces.fresh - begin, judged) - self.origin
-        for name in ("surprisal_TF", "expected_TF", "tail_TF", "gap_surprisal_T", "gap_pit_T"):
+        for name in ("surprisal_TF", "expected_TF", "tail_TF", "upper_TG", "gap_surprisal_T", "gap_pit_T"):
             getattr(self, name)[place_T] = _numpy(getattr(residuals, name))
         if self.contrast_T is not None and population_TF is not None:
             own_TF = residuals.surprisal_TF[:, : population_TF.shape[1]]
@@ -69,6 +79,7 @@ class ResidualBuffer:
             surprisal_TF=self.surprisal_TF,
             expected_TF=self.expected_TF,
             tail_TF=self.tail_TF,
+            upper_TG=self.upper_TG,
             gap_surprisal_T=self.gap_surprisal_T,
             gap_pit_T=self.gap_pit_T,
             end_N=self.end_N,
@@ -78,6 +89,7 @@ class ResidualBuffer:
             clock=self.clock,
             closed=self.closed,
             timed=self.timed,
+            ordered=self.ordered,
         )
 
 

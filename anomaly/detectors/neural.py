@@ -120,6 +120,7 @@ class NeuralDetector(TrainedDetector, EventDetector):
             profiles=model.profile is not None,
             closed=model.end_head is not None,
             timed=model.gap_head is not None,
+            ordered=tuple(X.field_names[f] for f in model.params["ordered"]),
         )
 
 

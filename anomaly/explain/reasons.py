@@ -36,6 +36,7 @@ _STATISTICS: tuple[tuple[str, str, str], ...] = (
     (r".*\.(value(\.\w+)?|order0\.largest|order0)", "RARE_EVENT", "RARE_EVENT"),
     (r".*\.(largest\w*|fields_largest|improbable|surprisal|order1\.largest\w*|order1)", "UNEXPECTED_EVENT", ""),
     (r".*\.field\..+", "UNEXPECTED_EVENT", ""),
+    (r".*\.(?:high|low)\..+", "UNUSUAL_VALUE", ""),
     (r".*\.(mean|top|order\d\.\w+)", "UNEXPECTED_EVENTS", "TOO_PREDICTABLE"),
 )
 CLOCK = ("hour", "weekday")

@@ -69,6 +69,7 @@ class SequenceModel(pl.LightningModule):
     closed : whether the end of a sequence means something
     unread : fields that are predicted and never read, such as the clock's: what was done tells when, and a past hour
         tells little that the gaps do not, at the price of an input to overfit on
+    ordered : fields whose codes rise with a number
     cell : "gru", "lstm", "tcn" (dilated causal convolutions) or "transformer"
     width, layers, heads : D, depth, attention heads
     dropout, entity_dropout : rates; the latter hides the entity's profile, so that one model holds both
@@ -109,6 +110,7 @@ class SequenceModel(pl.LightningModule):
         gap_std: float = 0.0,
         closed: bool = True,
         unread: Sequence[int] = (),
+        ordered: Sequence[int] = (),
         cell: Cell = "gru",
         width: int = 128,
         layers: int = 1,
@@ -122,7 +124,7 @@ class SequenceModel(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.params = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
-        self.params |= {"sizes": tuple(sizes), "unread": tuple(unread)}
+        self.params |= {"sizes": tuple(sizes), "unread": tuple(unread), "ordered": tuple(ordered)}
         self.embedding = EventEmbedding(
             sizes=sizes, n_values=n_values, width=width, has_time=gap_std > 0, dropout=dropout, unread=unread
         )
@@ -151,6 +153,7 @@ class SequenceModel(pl.LightningModule):
             gap_std=max(float(log_gap.std()), 0.1) if timed else 0.0,
             closed=store.closed,
             unread=unread_fields(store),
+            ordered=tuple(f for f, field in enumerate(store.fields) if field.kind == "numeric"),
             **options,
         )
 

@@ -70,13 +70,14 @@ class LikelihoodModel(SequenceModel):
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
         contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
         surprisal_RF, expected_RF, tail_RF = self.field_heads.score(contexts_FRD, codes_RF)
+        upper_RG = self.field_heads.upper_tail(contexts_FRD, codes_RF, self.params["ordered"])
         gap_R, pit_R = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         if self.end_head is not None:
             going_R = going_T[rows_R]
             surprisal_RF = torch.cat([surprisal_RF, going_R[:, None]], dim=1)
             expected_RF, tail_RF = _with_going(expected_RF, tail_RF, going_R)
-        return Residuals(surprisal_RF, expected_RF, tail_RF, gap_R, pit_R, end_N, embedding_ND)
+        return Residuals(surprisal_RF, expected_RF, tail_RF, upper_RG, gap_R, pit_R, end_N, embedding_ND)
 
     def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)

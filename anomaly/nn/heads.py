@@ -68,6 +68,11 @@ class ConditionalHeads(nn.Module):
         surprisal, entropy, tail = (torch.stack(columns, dim=1) for columns in zip(*parts, strict=True))
         return surprisal, entropy, tail
 
+    def upper_tail(self, contexts_FTD: Tensor, codes_TF: Tensor, fields: Sequence[int]) -> Tensor:
+        """Return (T, G) the probability of a higher code than the one seen, its own half counted, in some fields."""
+        columns = [_upper_tail(self.outputs[f](contexts_FTD[f]).float(), codes_TF[:, f]) for f in fields]
+        return torch.stack(columns, dim=1) if columns else contexts_FTD.new_zeros((len(codes_TF), 0))
+
     def _surprisal(self, output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
         if self.training:
             if output.out_features < SAMPLED_FROM:
@@ -128,6 +133,12 @@ def _score_logits(logits_TV: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, T
     entropy_T = -(p_TV * log_p_TV).sum(-1)
     tail_T = (p_TV * (log_p_TV <= own_T1)).sum(-1) - 0.5 * own_T1[:, 0].exp()
     return -own_T1[:, 0], entropy_T, tail_T.clamp(1e-12, 1.0)
+
+
+def _upper_tail(logits_TV: Tensor, codes_T: Tensor) -> Tensor:
+    p_TV = logits_TV.softmax(-1)
+    from_own_TV = p_TV.flip(-1).cumsum(-1).flip(-1) - 0.5 * p_TV
+    return from_own_TV.gather(1, codes_T[:, None])[:, 0].clamp(0.0, 1.0)
 
 
 def _score_tiles(own_T: Tensor, tiles: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,6 +30,8 @@ BOTH = frozenset({"excess", "gap_mean", "spacings", "lag_one", "length"})
 """Statistics of which a small value is as odd as a large one."""
 SMALLEST_TAIL = 1e-12
 """Probability below which no tail is told apart, as in `anomaly.nn.heads`."""
+SMALLEST_SIDE = 1e-7
+"""The same where a tail is what another one leaves, in float32."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class EventResiduals:
 
     Attributes
     ----------
-    surprisal_TF, expected_TF, tail_TF : see `anomaly.nn.residuals.Residuals`
+    surprisal_TF, expected_TF, tail_TF, upper_TG : see `anomaly.nn.residuals.Residuals`
     gap_surprisal_T, gap_pit_T : of the time since the previous event; NaN pit where there is none
     end_N : surprisal of the end, zeros where ends are open
     contrast_T : surprisal under the entity's own profile minus under the population's, or None without profiles
@@ -47,11 +49,13 @@ class EventResiduals:
     clock : (F,) bool, columns that tell the hour or the day; kept out of the sums over fields, which they would dilute
     closed : whether the end of a sequence, and so its length, means something
     timed : whether gaps were modelled
+    ordered : names of the G fields that are numbers
     """
 
     surprisal_TF: Floats
     expected_TF: Floats
     tail_TF: Floats
+    upper_TG: Floats
     gap_surprisal_T: Floats
     gap_pit_T: Floats
     end_N: Floats
@@ -61,10 +65,11 @@ class EventResiduals:
     clock: NDArray[np.bool_]
     closed: bool = True
     timed: bool = True
+    ordered: tuple[str, ...] = ()
 
     def reported(self, offsets: NDArray[np.int64], kept_T: NDArray[np.bool_]) -> EventResiduals:
         """Return those of the kept events alone, which have the given offsets."""
-        flat = ("surprisal_TF", "expected_TF", "tail_TF", "gap_surprisal_T", "gap_pit_T")
+        flat = ("surprisal_TF", "expected_TF", "tail_TF", "upper_TG", "gap_surprisal_T", "gap_pit_T")
         parts: dict[str, Any] = {name: getattr(self, name)[kept_T] for name in flat}
         contrast_T = None if self.contrast_T is None else self.contrast_T[kept_T]
         return replace(self, **parts, contrast_T=contrast_T, offsets=offsets)
@@ -145,7 +150,12 @@ def event_statistics(residuals: EventResiduals, fields: Sequence[str]) -> Statis
         "surprisal": surprisal_TF[:, marks].sum(axis=1),
         "improbable": -np.log(np.maximum(residuals.tail_TF[:, marks].min(axis=1), SMALLEST_TAIL)),
     }
-    columns |= {f"field.{name}": column for name, column in zip(fields, surprisal_TF.T, strict=False)}
+    each = zip(fields, surprisal_TF.T, strict=False)
+    columns |= {f"field.{name}": column for name, column in each if name not in residuals.ordered}
+    # The bin of a small number is as narrow, and as surprising, as that of a large one: the two are told apart.
+    for name, upper_T in zip(residuals.ordered, residuals.upper_TG.T, strict=True):
+        columns[f"high.{name}"] = -np.log(np.maximum(upper_T, SMALLEST_SIDE))
+        columns[f"low.{name}"] = -np.log(np.maximum(1 - upper_T, SMALLEST_SIDE))
     if "gap" in fields:
         columns["gap"] = gap_evidence(residuals)
     if residuals.contrast_T is not None:

@@ -52,6 +52,9 @@ def test_entropy_and_tail_equal_direct_computation(model: ConditionalHeads) -> N
         torch.testing.assert_close(entropy[:, f], -(p * p.log()).sum(1))
         own = p.gather(1, codes[:, f : f + 1])
         torch.testing.assert_close(tail[:, f], (p * (p < own)).sum(1) + 0.5 * own[:, 0], atol=1e-5, rtol=1e-4)
+        upper = (p * (torch.arange(SIZES[f]) > codes[:, f : f + 1])).sum(1) + 0.5 * own[:, 0]
+        torch.testing.assert_close(model.upper_tail(contexts, codes, [f])[:, 0], upper, atol=1e-6, rtol=1e-4)
+    assert model.upper_tail(contexts, codes, []).shape == (len(codes), 0)
     assert ((tail > 0) & (tail <= 1)).all()
     # A randomised tail is uniform over its own distribution, so its mean is a half.
     p_all = (-surprisal).exp()

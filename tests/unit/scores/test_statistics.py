@@ -109,6 +109,7 @@ def residuals(lengths: list[int], seed: int = 0, **changes: Any) -> EventResidua
         surprisal_TF=rng.exponential(size=(T, 3)).astype(np.float32),
         expected_TF=rng.exponential(size=(T, 3)).astype(np.float32),
         tail_TF=rng.uniform(1e-6, 1, (T, 3)).astype(np.float32),
+        upper_TG=np.zeros((T, 0), np.float32),
         gap_surprisal_T=np.nan_to_num(rng.normal(size=T) * ~np.isnan(pit)).astype(np.float32),
         gap_pit_T=pit,
         end_N=rng.exponential(size=N).astype(np.float32),
@@ -122,7 +123,7 @@ def residuals(lengths: list[int], seed: int = 0, **changes: Any) -> EventResidua
 
 def one(found: EventResiduals, n: int) -> EventResiduals:
     begin, end = found.offsets[n], found.offsets[n + 1]
-    flat = ("surprisal_TF", "expected_TF", "tail_TF", "gap_surprisal_T", "gap_pit_T")
+    flat = ("surprisal_TF", "expected_TF", "tail_TF", "upper_TG", "gap_surprisal_T", "gap_pit_T")
     cut: dict[str, Any] = {name: getattr(found, name)[begin:end] for name in flat}
     contrast = None if found.contrast_T is None else found.contrast_T[begin:end]
     return replace(found, **cut, contrast_T=contrast, end_N=found.end_N[n : n + 1], offsets=np.array([0, end - begin]))
@@ -222,6 +223,16 @@ def test_event_statistics_have_a_column_per_field() -> None:
     assert found.names == ("surprisal", "improbable", "field.a", "field.hour", "field.end", "gap", "contrast")
     np.testing.assert_allclose(found.values[:, 0], whole.surprisal_TF[:, [0, 2]].sum(1), rtol=1e-6)
     np.testing.assert_allclose(found.values[:, 2:5], whole.surprisal_TF, rtol=1e-6)
+
+
+def test_large_and_small_numbers_are_told_apart() -> None:
+    upper = np.array([[1e-5], [0.5], [1.0], [0.0], [0.9]], np.float32)
+    found = event_statistics(residuals([3, 2], upper_TG=upper, ordered=("a",)), ("a", "hour", "end"))
+    assert found.names == ("surprisal", "improbable", "field.hour", "field.end", "high.a", "low.a", "contrast")
+    high, low = found.values[:, 4], found.values[:, 5]
+    assert np.isfinite(found.values).all()
+    assert high.argsort(kind="stable").tolist() == [2, 4, 1, 0, 3]
+    assert high[0] == pytest.approx(-np.log(1e-5), rel=1e-3) and low[4] == pytest.approx(-np.log(0.1), rel=1e-3)
 
 
 @pytest.mark.parametrize("closed", [True, False])

@@ -1,7 +1,8 @@
 """The whole way from sequences to one calibrated score, as a detector.
 
 Members are fitted on earlier sequences, calibrated on the latest, taught by corruptions which of them to trust, and
-calibrated once more together. No label is read anywhere.
+calibrated once more together. No label is read anywhere. Where ends tell nothing and few sequences are held out, pieces
+of these of all lengths calibrate as well.
 
 Shapes: T events, N sequences, n items (sequences or events), m statistics.
 """
@@ -22,6 +23,7 @@ from anomaly.ensemble.ratio import LikelihoodRatio
 from anomaly.errors import DataError
 from anomaly.features.segments import reported
 from anomaly.sequences.past import with_past, without_past
+from anomaly.sequences.pieces import scales
 from anomaly.sequences.split import latest_per_entity
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ CONTRAST = "contrast"
 """In the names of statistics that ask whether an item is odd for its owner; the others ask it for the crowd."""
 ONE_LENGTH = 0.95
 """Share of sequences of one length from which on they are taken for windows."""
+FEW = 200
+"""Held-out sequences below which pieces of them calibrate too, where ends are open."""
+DAMAGED = 50
+"""Items of a scale, at least, that a kind of corruption can damage within its events; longer ones are spared."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +155,10 @@ class CalibratedEnsemble(Detector):
         )
         self.bank_.fit(train, held_out=held_out, workspace=workspace, progress=progress)
         progress("calibrating")
-        reading = self.bank_.read(held_out)
-        self._calibrate(held_out, reading)
+        reference = self._calibrate(held_out)
         progress("learning from corruptions")
-        self._learn(held_out, reading)
-        self._calibrate_evidence(held_out, reading)
+        self._learn(reference)
+        self._calibrate_evidence(reference)
         self.decision_scores_ = self.reference_scores_
         self.threshold_ = float(np.quantile(self.decision_scores_, 1 - self.contamination))
         return self
@@ -231,33 +236,66 @@ class CalibratedEnsemble(Detector):
         items = np.flatnonzero(position_T >= np.repeat(X.context, X.lengths))
         return items, position_T[items] + 1
 
-    def _calibrate(self, held_out: SequenceStore, reading: BankReading) -> None:
-        items, lengths = self._items(held_out)
+    def _calibrate(self, held_out: SequenceStore) -> _Reference:
+        """Calibrate members and events, and return the items that they were calibrated on."""
+        reading = self.bank_.read(held_out)
         self.names_ = reading.statistics.names
-        self.calibrator_ = clone(self.calibrator).fit(_rows(reading.statistics, items), lengths)
         self.event_calibrator_ = clone(self.calibrator)
         self.event_calibrator_.fit(*self._events(held_out, reading))
-
-    def _learn(self, held_out: SequenceStore, reading: BankReading) -> None:
-        """Damage held-out sequences; one half of them teaches the combiner, the other tells the power."""
         items, lengths = self._items(held_out)
-        P_nm = self.calibrator_.p_values(_rows(reading.statistics, items), lengths)
+        statistics, pieces = _rows(reading.statistics, items), self._pieces(held_out)
+        if pieces:
+            statistics = Statistics.concat([statistics, *(self.bank_.read(X).statistics for X in pieces)])
+            lengths = np.concatenate([lengths, *(X.lengths for X in pieces)])
+        self.calibrator_ = self._calibrator(pieces, len(held_out)).fit(statistics, lengths)
+        P_nm = self.calibrator_.p_values(statistics, lengths)
+        return _Reference(held_out, pieces, P_nm, lengths)
+
+    def _pieces(self, held_out: SequenceStore) -> list[SequenceStore]:
+        """Return pieces of few held-out sequences, scale by scale; none where ends mean something."""
+        if self.unit == "event" or held_out.closed or len(held_out) >= FEW:
+            return []
+        return [pieces.of(held_out) for pieces in scales(held_out)]
+
+    def _calibrator(self, pieces: list[SequenceStore], n: int) -> ScoreCalibrator:
+        """Return a new calibrator, in whose buckets n whole sequences stay apart from the shorter pieces of them."""
+        calibrator: ScoreCalibrator = clone(self.calibrator)
+        if pieces and "smallest_bucket" in calibrator.get_params():
+            smallest = min(calibrator.get_params()["smallest_bucket"], n, SMALLEST)
+            calibrator.set_params(smallest_bucket=smallest)
+        return calibrator
+
+    def _learn(self, reference: _Reference) -> None:
+        """Damage held-out sequences; one half of them teaches the combiner, the other tells the power."""
         rng = np.random.default_rng(self.random_state)
         troubles = {name: kind for name, kind in self.corruptions.items() if self.unit in kind.units}
-        damaged = {name: self._damage(kind, held_out, rng) for name, kind in troubles.items()}
-        damaged = {name: part for name, part in damaged.items() if part is not None}
-        self.damaged_ = {name: part[1::2] for name, part in damaged.items() if part is not None}
-        lessons = [part[::2] for part in damaged.values() if part is not None]
+        stores = reference.scales(self.corrupted_events)
+        damaged = {name: self._damage(kind, stores, rng) for name, kind in troubles.items()}
+        parts = {name: part for name, part in damaged.items() if part is not None}
+        self.damaged_ = {name: (P[1::2], lengths[1::2]) for name, (P, lengths) in parts.items()}
+        lessons = [P[::2] for P, _ in parts.values()]
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
         usual = LikelihoodRatio() if self.unit == "event" else CorruptionMixture()
         self.combiner_ = clone(self.combiner or usual)
-        self.combiner_.fit(P_nm, P_corrupted, kinds if lessons else None, questions=questions)
+        self.combiner_.fit(reference.P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 
-    def _damage(self, kind: Corruption, held_out: SequenceStore, rng: np.random.Generator) -> Floats | None:
-        """Return the p-values (k, m) of damaged items, or None where this kind of trouble cannot exist."""
-        past, sample = without_past(_sample(held_out, self.corrupted_events, rng))
+    def _damage(
+        self, kind: Corruption, stores: list[SequenceStore], rng: np.random.Generator
+    ) -> tuple[Floats, NDArray[np.int64]] | None:
+        """Return the p-values (k, m) and lengths of damaged items, or None where this kind of trouble cannot exist."""
+        events = self.corrupted_events // len(stores)
+        parts = [self._damage_scale(kind, _sample(store, events, rng), rng) for store in stores]
+        made = [part for part in parts if part is not None]
+        if not made:
+            return None
+        return np.concatenate([P for P, _ in made]), np.concatenate([lengths for _, lengths in made])
+
+    def _damage_scale(
+        self, kind: Corruption, whole: SequenceStore, rng: np.random.Generator
+    ) -> tuple[Floats, NDArray[np.int64]] | None:
+        past, sample = without_past(whole)
         if not kind.applies(sample):
             return None
         corrupted = kind.corrupt(sample, rng)
@@ -267,19 +305,20 @@ class CalibratedEnsemble(Detector):
             items, lengths = items[corrupted.touched], lengths[corrupted.touched]
         if not len(items):
             return None
-        p: Floats = self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths)
-        return p
+        return self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths), lengths
 
-    def _calibrate_evidence(self, held_out: SequenceStore, reading: BankReading) -> None:
-        items, lengths = self._items(held_out)
-        evidence = self.combiner_.combine(self.calibrator_.p_values(_rows(reading.statistics, items), lengths))
-        self.evidence_calibrator_ = clone(self.calibrator).fit(_column(evidence), lengths)
+    def _calibrate_evidence(self, reference: _Reference) -> None:
+        evidence, lengths = self.combiner_.combine(reference.P_nm), reference.lengths
+        calibrator = self._calibrator(reference.pieces, len(reference.held_out))
+        self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths)
         self.reference_p_values_ = self._p_of_evidence(evidence, lengths)
         self.reference_scores_ = -np.log10(self.reference_p_values_)
         typical = int(np.median(lengths))
         self.corrupted_scores_ = {
-            name: -np.log10(self._p_of_evidence(self.combiner_.combine(P), np.full(len(P), typical)))
-            for name, P in self.damaged_.items()
+            name: -np.log10(
+                self._p_of_evidence(self.combiner_.combine(P), own if reference.pieces else np.full(len(P), typical))
+            )
+            for name, (P, own) in self.damaged_.items()
         }
         del self.damaged_
 
@@ -296,6 +335,22 @@ class CalibratedEnsemble(Detector):
         p: Floats = np.ones(X.n_events)
         p[reported(X)[1]] = self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
         return p
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """What calibrates: held-out sequences, pieces of them by scale, and the p-values and lengths of all items."""
+
+    held_out: SequenceStore
+    pieces: list[SequenceStore]
+    P_nm: Floats
+    lengths: NDArray[np.int64]
+
+    def scales(self, events: int) -> list[SequenceStore]:
+        """Return what is damaged: pieces and sequences of those scales of which some events hold enough."""
+        if not self.pieces:
+            return [self.held_out]
+        return [X for X in (*self.pieces, self.held_out) if X.n_events * DAMAGED <= events * len(X)] or self.pieces[:1]
 
 
 def lengths_vary(lengths: NDArray[np.int64]) -> bool:

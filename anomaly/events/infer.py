@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from anomaly.errors import SchemaError
@@ -43,6 +44,8 @@ _CODES = frozenset(
         *("category", "channel", "agent", "host", "port", "resource", "event", "action", "type", "status"),
     )
 )
+_LONG = 1000
+"""Events of the median sequence beyond which one end among them tells nothing."""
 _FEW = 64
 _UNIQUE = 0.5
 
@@ -129,7 +132,16 @@ class _Guess:
         if self.schema.ends == "auto":
             # A sequence column that is the entity itself is a whole history, and a history goes on.
             closed = self.schema.sequence is not None and self.schema.sequence != self.schema.entity
+            closed = closed and not self._are_long(source, str(self.schema.sequence))
             self.schema = replace(self.schema, ends="closed" if closed else "open")
+
+    def _are_long(self, source: EventSource, name: str) -> bool:
+        """Return whether the median sequence is long; the rows are counted only where so few can make it so."""
+        if 2 * source.n_rows <= _LONG * self.distinct[name]:
+            return False
+        counts = [batch[name].alias("sequence").value_counts(name="n") for batch in source.batches([name])]
+        lengths = pl.concat(counts).group_by("sequence").agg(pl.col("n").sum())["n"]
+        return bool(np.median(lengths.to_numpy()) > _LONG)
 
     def _free(self) -> list[str]:
         return [c for c in self.sample.columns if c not in self.schema.columns]

@@ -149,3 +149,16 @@ def test_numbers_as_people_write_them(text: str) -> None:
 @pytest.mark.parametrize("text", ["a", "1,23,4x", "2024-01-31", "", "1.2.3.4", "A-1", "0x1f"])
 def test_other_text_is_no_number(text: str) -> None:
     assert not looks_like_number(text)
+
+
+def test_long_sequences_end_open() -> None:
+    def ends(lengths: list[int], **stated: str) -> str:
+        session = np.repeat(np.arange(len(lengths)), lengths)
+        np.random.default_rng(0).shuffle(session)
+        events = np.random.default_rng(1).choice(["move", "click"], len(session))
+        table = pl.DataFrame({"session_id": session, "n": events})
+        return infer_schema(EventSource.from_frame(table), EventSchema.of(stated)).ends
+
+    assert ends([1001, 1200, 1500]) == ends([1001] * 60 + [2] * 59) == "open"
+    assert ends([1000, 1000, 9000]) == ends([2] * 60 + [1500] * 59) == "closed"
+    assert ends([1001, 1200, 1500], ends="closed") == "closed"

@@ -20,8 +20,9 @@ SHARED_SUFFIX = ".entities"
 """Of a count of the entities that use a value, as in `anomaly.events.encoder`."""
 _STATISTICS: tuple[tuple[str, str, str], ...] = (
     # pattern of the statistic; the code where it is large; where it is small
-    (r"own_past\.contrast\.(.+\.entities)\.\w+", "SHARED_{field}", "SHARED_{field}"),
-    (r"own_past\.contrast\.(.+)\.\w+", "VALUE_UNLIKE_OWN_PAST", "VALUE_UNLIKE_OWN_PAST"),
+    (r"own_past\.\w+\.(?P<about>.+\.entities)(?:\.(?:largest|mean))?", "SHARED_{field}", "SHARED_{field}"),
+    (r"own_past\.contrast\.(?P<about>.+?)(?:\.(?:largest|mean))?", "VALUE_UNLIKE_OWN_PAST", "VALUE_UNLIKE_OWN_PAST"),
+    (r"own_past\.crowd\.(?P<about>.+)", "UNUSUAL_VALUE", "UNUSUAL_VALUE"),
     (r".*\bcontrast.*", "UNLIKE_OWN_HISTORY", "UNLIKE_OWN_HISTORY"),
     (r".*\.gap_(ks|mean)", "UNUSUAL_PACE", "TIMING_TOO_REGULAR"),
     (r".*\.spacings", "UNEVEN_PACE", "TIMING_TOO_REGULAR"),
@@ -36,7 +37,7 @@ _STATISTICS: tuple[tuple[str, str, str], ...] = (
     (r".*\.(value(\.\w+)?|order0\.largest|order0)", "RARE_EVENT", "RARE_EVENT"),
     (r".*\.(largest\w*|fields_largest|improbable|surprisal|order1\.largest\w*|order1)", "UNEXPECTED_EVENT", ""),
     (r".*\.field\..+", "UNEXPECTED_EVENT", ""),
-    (r".*\.(?:high|low)\..+", "UNUSUAL_VALUE", ""),
+    (r".*\.(?:high|low)\.(?P<about>.+)", "UNUSUAL_VALUE", ""),
     (r".*\.(mean|top|order\d\.\w+)", "UNEXPECTED_EVENTS", "TOO_PREDICTABLE"),
 )
 CLOCK = ("hour", "weekday")
@@ -71,7 +72,7 @@ def code_of_statistic(name: str, low: bool) -> tuple[str, str]:
     for pattern, high_code, low_code in _STATISTICS:
         found = re.fullmatch(pattern, name)
         if found:
-            about = found[1] if name.startswith("own_past") else ""
+            about = found.groupdict().get("about", "")
             code = (low_code if low else high_code) or high_code
             return code.format(field=constant(about.removesuffix(SHARED_SUFFIX))), about
     return OTHER, ""

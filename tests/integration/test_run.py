@@ -209,8 +209,10 @@ def test_the_past_is_read_and_not_reported(tmp_path: Path) -> None:
 
 def test_events_as_items(shop: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    arguments = [f"run={folder}", *shop.roles, *COUNTS, "unit=event", f"labels={shop.folder / 'event_labels.parquet'}"]
-    assert dispatch(["train", *arguments]) == 0
+    labels = f"labels={shop.folder / 'event_labels.parquet'}"
+    options = [*COUNTS, "detector=[counts,own_past]", "unit=event", labels]
+    assert dispatch(["train", f"run={folder}", *shop.roles, *options]) == 0
+    assert dispatch(["explain", f"run={folder}", "top=2"]) == 0
     found = anomaly.Run.load(folder)
     assert set(found.scores["id"]) == set(shop.frame()["event_id"])
     assert found.metrics is not None and found.metrics["join"]["scores_id"] == ["id"]

@@ -85,6 +85,21 @@ def test_every_statistic_speaks_for_a_code(fitted):
 
 
 @pytest.mark.parametrize(
+    ("statistic", "code", "about"),
+    [
+        ("own_past.contrast.amount.largest", "VALUE_UNLIKE_OWN_PAST", "amount"),
+        ("own_past.contrast.amount", "VALUE_UNLIKE_OWN_PAST", "amount"),
+        ("own_past.crowd.amount", "UNUSUAL_VALUE", "amount"),
+        ("next_event.high.amount", "UNUSUAL_VALUE", "amount"),
+        ("own_past.contrast.device.entities", "SHARED_DEVICE", "device.entities"),
+        ("next_event.gap", "UNUSUAL_GAP", ""),
+    ],
+)
+def test_statistics_of_single_events_speak_for_a_code(statistic, code, about):
+    assert code_of_statistic(statistic, low=False) == (code, about)
+
+
+@pytest.mark.parametrize(
     ("feature", "high", "code"),
     [
         ("event=return", True, "RETURN_RATE"),

@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from anomaly.events.binning import MISSING
 from anomaly.models.ranks import over_ranks, world_size
 from anomaly.nn.adversarial import adversarial_losses
 from anomaly.nn.embedding import EventEmbedding
@@ -153,7 +154,7 @@ class SequenceModel(pl.LightningModule):
             gap_std=max(float(log_gap.std()), 0.1) if timed else 0.0,
             closed=store.closed,
             unread=unread_fields(store),
-            ordered=tuple(f for f, field in enumerate(store.fields) if field.kind == "numeric"),
+            ordered=ordered_fields(store),
             **options,
         )
 
@@ -297,6 +298,11 @@ def unread_fields(store: SequenceStore) -> tuple[int, ...]:
     """Return the places of the clock's fields; none where there is nothing else."""
     clock = tuple(f for f, field in enumerate(store.fields) if field.kind == "clock")
     return clock if len(clock) < len(store.fields) else ()
+
+
+def ordered_fields(store: SequenceStore) -> tuple[int, ...]:
+    """Return the places of the fields whose codes rise with a number."""
+    return tuple(f for f, field in enumerate(store.fields) if field.kind == "numeric" and field.size > MISSING + 1)
 
 
 def _sample(x: Tensor, most: int = 1 << 20) -> Tensor:

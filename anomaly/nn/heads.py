@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from anomaly.events.binning import MISSING
 from anomaly.nn.dropout import Dropout
 from anomaly.nn.embedding import FieldEmbedding
 
@@ -69,7 +70,10 @@ class ConditionalHeads(nn.Module):
         return surprisal, entropy, tail
 
     def upper_tail(self, contexts_FTD: Tensor, codes_TF: Tensor, fields: Sequence[int]) -> Tensor:
-        """Return (T, G) the probability of a higher code than the one seen, its own half counted, in some fields."""
+        """Return (T, G) the probability of a larger number than the one seen, half of its own bin's included.
+
+        Of the numbers alone: a missing one is neither large nor small, and has a half.
+        """
         columns = [_upper_tail(self.outputs[f](contexts_FTD[f]).float(), codes_TF[:, f]) for f in fields]
         return torch.stack(columns, dim=1) if columns else contexts_FTD.new_zeros((len(codes_TF), 0))
 
@@ -136,9 +140,11 @@ def _score_logits(logits_TV: Tensor, codes_T: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def _upper_tail(logits_TV: Tensor, codes_T: Tensor) -> Tensor:
-    p_TV = logits_TV.softmax(-1)
+    p_TV = logits_TV[:, MISSING + 1 :].softmax(-1)
     from_own_TV = p_TV.flip(-1).cumsum(-1).flip(-1) - 0.5 * p_TV
-    return from_own_TV.gather(1, codes_T[:, None])[:, 0].clamp(0.0, 1.0)
+    place_T = codes_T - (MISSING + 1)
+    own_T = from_own_TV.gather(1, place_T.clamp(min=0)[:, None])[:, 0].clamp(0.0, 1.0)
+    return torch.where(place_T >= 0, own_T, 0.5)
 
 
 def _score_tiles(own_T: Tensor, tiles: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

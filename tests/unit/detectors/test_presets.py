@@ -16,7 +16,7 @@ from anomaly.metrics import auroc
 
 NETWORKS = {"autoencoder", "vae", "deep_svdd", "lunar", "dif"}
 SETS = {"default", "counts", "table", "table_labelled", "none"}
-ON_SEQUENCES = {"own_past", "repetition"}
+ON_SEQUENCES = {"own_past", "repetition", "silence"}
 
 
 def cloud() -> tuple[FeatureMatrix, FeatureMatrix]:

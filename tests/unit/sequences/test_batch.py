@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -96,7 +96,7 @@ def test_a_batch_is_a_gather_of_the_store(lengths: list[int], seed: int) -> None
 
 def test_as_population_hides_the_entities_and_nothing_else() -> None:
     store = store_of([3, 4])
-    batch = collate(store, cut(store), np.arange(2))
+    batch = replace(collate(store, cut(store), np.arange(2)), past_N=torch.tensor([0, 2]))
     crowd = batch.as_population()
     assert (crowd.entity_N == 0).all() and crowd.entity_N.shape == batch.entity_N.shape
     for f in fields(batch):
@@ -104,6 +104,7 @@ def test_as_population_hides_the_entities_and_nothing_else() -> None:
             assert torch.equal(getattr(crowd, f.name), getattr(batch, f.name)), f.name
     moved = batch.to("cpu")
     assert all(torch.equal(getattr(moved, f.name), getattr(batch, f.name)) for f in fields(batch))
+    assert replace(batch, past_N=None).to("cpu").past_N is None
 
 
 @settings(deadline=None, max_examples=20)

@@ -34,6 +34,8 @@ from anomaly.active.labels_log import LabelLog
 
 ITEM = re.compile(r'<article class="case" data-item="([^"]+)"')
 EVENTS_PER_SESSION = 7.7
+HAND = 0.3
+"""Seconds from a case to its verdict, less than anybody takes; the reasons are worked out meanwhile."""
 
 
 class Annotator:
@@ -138,6 +140,7 @@ def latency(run: Path, labels: int, database: Path) -> dict[str, Any]:
         for k in range(labels):
             annotator.say("anomalous" if k % 3 == 0 else "normal")
             annotator.read_reasons()
+            time.sleep(HAND)
         annotator.wire.close()
     finally:
         server.stop()

@@ -9,6 +9,7 @@ Shapes: n items of the pool.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from anomaly.active.items import Items
 
     Floats = NDArray[np.float64]
+
+
+_LOG = logging.getLogger("anomaly")
 
 
 class BackgroundTuning(Learner):
@@ -146,19 +150,28 @@ class Tuning:
         self.key = "id" if "id" in pl.read_parquet_schema(Path(run) / "scores.parquet") else "sequence"
         table = pl.DataFrame({self.key: ids[list(said)], "label": list(said.values())})
         table.write_parquet(self.folder / "labels.parquet")
-        self.process = subprocess.Popen(
-            _command(run, self.folder, seed),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+        with self._errors.open("w") as errors:
+            self.process = subprocess.Popen(
+                _command(run, self.folder, seed),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env=os.environ | {"OMP_NUM_THREADS": "1"},
+            )
         self.end = weakref.finalize(self, _end, self.process, self.folder)
+
+    @property
+    def _errors(self) -> Path:
+        return self.folder / "errors.txt"
 
     def posterior(self) -> Floats | None:
         """Return (n,) the tuned posterior of the pool; None where it failed or hidden labels do not speak for it."""
         facts = self.folder / "run" / "data.json"
         if self.process.returncode or not facts.is_file():
+            said = self._errors.read_text(errors="replace").strip().splitlines()
+            _LOG.warning(
+                "the tuning of the network failed: %s", said[-1] if said else f"exit {self.process.returncode}"
+            )
             return None
         told = json.loads(facts.read_text(encoding="utf-8"))["finetuned"]
         if not (told["helps"] and told["network_heard"]):

@@ -71,6 +71,16 @@ def test_without_evidence_nothing_changes(tuned: Any, items: Items, options: dic
     np.testing.assert_array_equal(learner.rank(), alone(items))
 
 
+def test_a_failed_tuning_says_why(tuned: Any, items: Items, caplog: pytest.LogCaptureFixture) -> None:
+    script = "import sys; sys.exit('runs/a: no such run')"
+    with pytest.MonkeyPatch.context() as patch:
+        learner = tuned(wait=True).fit(items)
+        patch.setattr(deep, "_command", lambda run, folder, seed: [sys.executable, "-c", script])
+        learner.update(LABELS)
+    assert learner.tuned_ == 0
+    assert "the tuning of the network failed: runs/a: no such run" in caplog.text
+
+
 def test_no_label_waits_and_the_process_ends_with_the_session(tuned: Any, items: Items) -> None:
     learner = tuned(seconds=600)
     begun = time.perf_counter()

@@ -76,7 +76,11 @@ class Statistics:
         return cls(np.concatenate([b.values for b in blocks]), blocks[0].names, blocks[0].tails)
 
 
-class Detector(BaseEstimator, ABC):  # type: ignore[misc]
+class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types; this is where it enters.
+    """Whatever is built from keyword arguments alone and keeps what it learns in attributes that end in ``_``."""
+
+
+class Detector(Estimator, ABC):
     """Score items; scikit-learn's manners, PyOD's names.
 
     Attributes
@@ -184,7 +188,7 @@ class EventDetector(Detector):
         return Analysis(self.statistics(X), self.score_fields(X), self.event_statistics(X))
 
 
-class ScoreCalibrator(BaseEstimator, ABC):  # type: ignore[misc]
+class ScoreCalibrator(Estimator, ABC):
     """Raw statistics to p-values."""
 
     @abstractmethod
@@ -196,7 +200,7 @@ class ScoreCalibrator(BaseEstimator, ABC):  # type: ignore[misc]
         """Return (n, m) p-values in (0, 1]; small is anomalous."""
 
 
-class ScoreCombiner(BaseEstimator, ABC):  # type: ignore[misc]
+class ScoreCombiner(Estimator, ABC):
     """Many p-values to one evidence.
 
     Attributes
@@ -276,7 +280,7 @@ class Explanation:
         return total
 
 
-class Explainer(BaseEstimator, ABC):  # type: ignore[misc]
+class Explainer(Estimator, ABC):
     """Split the evidence of sequences into parts that sum to it."""
 
     @abstractmethod
@@ -284,7 +288,7 @@ class Explainer(BaseEstimator, ABC):  # type: ignore[misc]
         """Explain the sequences at some places of a store; all of them where none are named."""
 
 
-class Learner(BaseEstimator, ABC):  # type: ignore[misc]
+class Learner(Estimator, ABC):
     """Move the unsupervised ranking of a pool of items by the labels of some of them.
 
     The belief is a pure function of the items and the list of labels: replaying the list gives the same floats, and
@@ -312,7 +316,7 @@ class Learner(BaseEstimator, ABC):  # type: ignore[misc]
         return self.belief().mean
 
 
-class QueryStrategy(BaseEstimator, ABC):  # type: ignore[misc]
+class QueryStrategy(Estimator, ABC):
     """Choose the items that an analyst judges next."""
 
     @abstractmethod

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+
+from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 KNOTS = 1024
 
 
-class TailEvidence(BaseEstimator):  # type: ignore[misc]
+class TailEvidence(Estimator):
     """-log10 of the share of the pool that scores at least as high; beyond the pool's own maximum it goes on rising."""
 
     def fit(self, x: Floats) -> Self:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from anomaly.active.items import EMBEDDING, Items, slices
 from anomaly.active.leaves import Forests
+from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class Marks:
         return Marks(np.ascontiguousarray(self.codes[:, rows]), self.points[rows], offsets, self.held[places])
 
 
-class ItemKernel(BaseEstimator):  # type: ignore[misc]
+class ItemKernel(Estimator):
     """A sum of kernels, each of them 1 for an item and itself.
 
     Parameters

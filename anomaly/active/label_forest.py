@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from anomaly.active.evidence import TailEvidence
 from anomaly.active.records import Labels
-from anomaly.base import FeatureMatrix
+from anomaly.base import Estimator, FeatureMatrix
 from anomaly.detectors.table import TablePreparer
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class LabelForest(BaseEstimator):  # type: ignore[misc]
+class LabelForest(Estimator):
     """Trees on the labelled items, with unknown ones as weak evidence of the usual.
 
     Parameters

@@ -43,7 +43,7 @@ class LabelLog:
         self._lock = WriterLock(file) if file is not None and not read_only else None
         try:
             self.engine: Engine = connect(where, read_only=read_only)
-        except Exception:
+        except Exception:  # Whatever it was goes on upward; the writer's lock must not stay behind.
             self.close()
             raise
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from anomaly.base import FeatureMatrix
+from anomaly.base import Estimator, FeatureMatrix
 from anomaly.detectors.table import TablePreparer
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 _BLOCK = 100_000
 
 
-class LeafMap(BaseEstimator):  # type: ignore[misc]
+class LeafMap(Estimator):
     """Grow an isolation forest on a view and say into which leaves items fall.
 
     Parameters
@@ -77,7 +76,7 @@ class LeafMap(BaseEstimator):  # type: ignore[misc]
         return out
 
 
-class Forests(BaseEstimator):  # type: ignore[misc]
+class Forests(Estimator):
     """One forest per view of the items.
 
     Parameters

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import polars as pl
 from scipy.special import expit
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
 from anomaly.artifact.items import items_of
 from anomaly.artifact.posterior import LabelledPosterior
-from anomaly.base import Statistics
+from anomaly.base import Estimator, Statistics
 from anomaly.models.finetune import make_folds
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ STEEPNESS = 4.0
 """A logistic curve this steep is the posterior mean itself near one half."""
 
 
-class LabelledRanking(BaseEstimator):  # type: ignore[misc]
+class LabelledRanking(Estimator):
     """Rank what an ensemble has scored by what labels say of it.
 
     Where hidden labels are ranked no better than without the others, the ranking stays the unsupervised one.

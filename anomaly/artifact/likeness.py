@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy import sparse
-from sklearn.base import BaseEstimator
 
 from anomaly.active.items import EMBEDDING, MEMBERS
 from anomaly.active.leaves import LeafMap
+from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,7 +51,7 @@ class Looks:
         return Looks({name: matrix[rows] for name, matrix in self.features.items()}, self.points_nd[rows])
 
 
-class Likeness(BaseEstimator):  # type: ignore[misc]
+class Likeness(Estimator):
     """Learn from a pool, without labels, what it means to be alike.
 
     Ways: "leaves.<view>", the share of isolation trees in whose leaves two items meet; "near", the distance of their

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.linalg import solve
-from sklearn.base import BaseEstimator
 
 from anomaly.artifact.likeness import Likeness, near
+from anomaly.base import Estimator
 from anomaly.metrics.ranking import average_precision
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Evidence:
     posterior: float
 
 
-class LabelledPosterior(BaseEstimator):  # type: ignore[misc]
+class LabelledPosterior(Estimator):
     """Rank items by the unsupervised score and the labels together.
 
     Parameters

@@ -188,6 +188,7 @@ class PyODDetector(Detector):
             with self._quiet():
                 together = _score(self.estimator_, probe)
                 apart = np.concatenate([_score(self.estimator_, row[None]) for row in probe])
+        # What foreign detectors raise that only ever score the rows they were fitted on.
         except (AttributeError, NotImplementedError) as error:
             raise ConfigError(f"{name} cannot score new rows; choose another detector") from error
         if not np.allclose(together, apart, rtol=1e-4, atol=1e-6, equal_nan=True):

@@ -13,6 +13,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 
+from anomaly.base import Estimator
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -24,7 +26,7 @@ _NOISE_ROWS = 64
 _NEEDLESS = frozenset({"decision_scores_", "labels_", "threshold_", "best_model_dict", "x_reduced_lst", "optimizer"})
 
 
-class DeepEstimator(BaseEstimator):  # type: ignore[misc]
+class DeepEstimator(Estimator):
     """One of PyOD's networks.
 
     Parameters

@@ -9,13 +9,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 from sklearn.neighbors import NearestNeighbors
+
+from anomaly.base import Estimator
 
 Float = NDArray[np.float64]
 
 
-class CoreDistance(BaseEstimator):  # type: ignore[misc]
+class CoreDistance(Estimator):
     """Distance to the nearest core row in units of the radius: above 1 is what DBSCAN calls noise.
 
     Source: Ester et al. 1996; a core row has `min_samples` rows, itself included, within the radius.

@@ -9,9 +9,8 @@ from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
-from anomaly.base import FeatureMatrix
+from anomaly.base import Estimator, FeatureMatrix
 
 Scaling = Literal["none", "robust", "standard"]
 Matrix = NDArray[np.float32]
@@ -20,7 +19,7 @@ ENOUGH = 20_000
 """Rows that medians and scales are taken from, at most."""
 
 
-class TablePreparer(BaseEstimator):  # type: ignore[misc]
+class TablePreparer(Estimator):
     """Impute medians and mark what was missing, drop constant columns, scale.
 
     Parameters

@@ -6,10 +6,11 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+
+from anomaly.base import Estimator
 
 
-class FrozenTails(BaseEstimator):  # type: ignore[misc]
+class FrozenTails(Estimator):
     """Sum over columns of the negative log of the empirical tail probability.
 
     A new row is scored as if it joined the training rows alone; `decision_scores_` are those of the training rows.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import clone
 
-from anomaly.base import Analysis, EventDetector, FeatureMatrix, Statistics
+from anomaly.base import Analysis, Estimator, EventDetector, FeatureMatrix, Statistics
 from anomaly.detectors.columns import ColumnTails
 from anomaly.errors import ConfigError
 from anomaly.features.aggregates import SequenceAggregates
@@ -48,7 +48,7 @@ class BankReading:
     event_statistics: Statistics
 
 
-class MemberBank(BaseEstimator):  # type: ignore[misc]
+class MemberBank(Estimator):
     """Fit every member on one store and read all of them on another.
 
     Parameters

@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from anomaly.base import Estimator
 from anomaly.events.vocabulary import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _HEAVY = 5.0
 """Range of the middle 98% over the interquartile range: 3.4 for a normal, 4.2 for an exponential distribution."""
 
 
-class QuantileBins(BaseEstimator):  # type: ignore[misc]
+class QuantileBins(Estimator):
     """Ordered bins with finer tails, and bins of their own for missing, zero and what lies beyond the seen range.
 
     Attributes

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
-from sklearn.base import BaseEstimator
 
+from anomaly.base import Estimator
 from anomaly.errors import NotFittedError, SchemaError
 from anomaly.events.binning import QuantileBins
 from anomaly.events.checks import parse_times
@@ -30,7 +30,7 @@ SHARED_SUFFIX = ".entities"
 _CLOCK = {"hour": 24, "weekday": 7}
 
 
-class EventEncoder(BaseEstimator):  # type: ignore[misc]
+class EventEncoder(Estimator):
     """Typed columns to codes (T, F) and scaled values (T, G).
 
     Parameters

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import polars as pl
-from sklearn.base import BaseEstimator
+
+from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +41,7 @@ class Field:
     size: int
 
 
-class Vocabulary(BaseEstimator):  # type: ignore[misc]
+class Vocabulary(Estimator):
     """The values of one column and their codes, the most frequent first.
 
     A missing value is a value of its own where `fit` saw one, and unknown where it did not. Of the values that are

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+
+from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,7 @@ class Cluster:
     values: Sequence[tuple[int, float]] = ()
 
 
-class ContributionClusters(BaseEstimator):  # type: ignore[misc]
+class ContributionClusters(Estimator):
     """HDBSCAN (Campello et al. 2013) over what carries the evidence: square roots of shares, so Hellinger's distance.
 
     Parameters

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
 
-from anomaly.base import FeatureMatrix
+from anomaly.base import Estimator, FeatureMatrix
 from anomaly.errors import DataError, NotFittedError
 from anomaly.features.segments import blocks, distinct, reported, segment_mean
 from anomaly.features.summaries import Columns, chosen_counts, gap_columns, value_columns, variety
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import Field, SequenceStore
 
 
-class SequenceAggregates(BaseEstimator):  # type: ignore[misc]
+class SequenceAggregates(Estimator):
     """Length, tempo, what lies before and after, values, variety and transitions of each sequence.
 
     Parameters

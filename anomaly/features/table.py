@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
-from anomaly.base import FeatureMatrix
+from anomaly.base import Estimator, FeatureMatrix
 from anomaly.errors import DataError, NotFittedError
 from anomaly.events.encoder import EventEncoder
 from anomaly.events.tabular import TableRoles, open_table, table_labels, table_schema
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
 
-class TableFeatures(BaseEstimator):  # type: ignore[misc]
+class TableFeatures(Estimator):
     """Numbers as they are; of every categorical column how rare its value is, and a flag for each of a few values.
 
     Parameters

@@ -10,8 +10,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from anomaly.base import Estimator
 from anomaly.errors import ConfigError, DataError, NotFittedError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TAIL_SHARE, TAIL_LEAST = 0.1, 10
 
 
-class ThresholdPolicy(BaseEstimator, ABC):  # type: ignore[misc]
+class ThresholdPolicy(Estimator, ABC):
     """Decide which items are flagged; it may be changed after training without refit.
 
     Attributes

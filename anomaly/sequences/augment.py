@@ -14,16 +14,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from anomaly.base import Estimator
 from anomaly.sequences.store import UNKNOWN
 
 if TYPE_CHECKING:
     from anomaly.sequences.batch import SequenceBatch
 
 
-class Augmentation(BaseEstimator, ABC):  # type: ignore[misc]
+class Augmentation(Estimator, ABC):
     """One kind of change."""
 
     @abstractmethod

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from anomaly.base import Estimator
 from anomaly.sequences.store import rows_at
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Corrupted:
     touched: NDArray[np.bool_]
 
 
-class Corruption(BaseEstimator, ABC):  # type: ignore[misc]
+class Corruption(Estimator, ABC):
     """One kind of trouble.
 
     Parameters

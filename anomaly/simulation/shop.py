@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
+from anomaly.base import Estimator
 from anomaly.errors import ConfigError
 from anomaly.simulation.accounts import AccountTakeover, Churn
 from anomaly.simulation.crowds import ClickFraud, ReviewBursts
@@ -54,7 +54,7 @@ class _Draw:
     kinds: Ints
 
 
-class Shop(BaseEstimator):  # type: ignore[misc]
+class Shop(Estimator):
     """Simulate the log of a shop: honest users with habits, and fraud among them.
 
     Parameters

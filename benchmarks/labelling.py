@@ -182,7 +182,7 @@ def _work(person: Annotator, k: int, end: float, think: float) -> None:
             person.say("anomalous" if rng.random() < 0.3 else "normal", key)
             person.read_reasons()
             time.sleep(float(rng.exponential(think)))
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:
             person.refused.append(str(error))
             return
 

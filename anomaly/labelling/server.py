@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from anomaly.labelling.identity import Gate
     from anomaly.labelling.page import Desk
 
+KEEP_ALIVE = 120
+"""Seconds that a silent connection stays open: people read a case for longer than the five seconds of a web service."""
+
 
 def is_loopback(host: str) -> bool:
     """Return whether only this machine reaches an address."""
@@ -51,7 +54,12 @@ def serve(desk: Desk, gate: Gate, *, host: str, port: int, say: Callable[[str], 
     else:
         say(f"label at http://{name}:{port}/")
     config = uvicorn.Config(
-        create_app(desk, gate, port=port), access_log=False, log_level="warning", server_header=False, lifespan="off"
+        create_app(desk, gate, port=port),
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE,
     )
     with listener:
         uvicorn.Server(config).run(sockets=[listener])

@@ -210,7 +210,7 @@ def sit(chromium: Any) -> Iterator[Any]:
 
     def begin(server: Server, name: str = "ann", **options: Any) -> Screen:
         context = chromium.new_context(**options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         screens.append(Screen(context, server.url, name))
         return screens[-1]
 

@@ -27,6 +27,20 @@ from replay_table import draw_table, summarise
 WORK = Path(__file__).parent / "work" / "replay"
 HOME = Path.home() / ".cache" / "anomaly" / "peers" / "coniferest"
 QUICK = ("abalone", "yeast")
+SHOP = """\
+role: benchmark
+events:
+  entity: user
+  sequence: session
+  time: time
+  id: event_id
+  categorical: [event, category, seller, item, device, address, card]
+  numeric: [amount, rating]
+fit: all
+score: all
+level: sequence
+labels: {path: labels.parquet, id: sequence, label: label}
+"""
 SEQUENCES = ("schonlau_sea", "fraud_handbook", "btc_otc", "hdfs_loghub_partial", "shop")
 
 
@@ -114,9 +128,7 @@ def _shop(work: Path) -> Path:
         from anomaly.commands.dispatch import dispatch
 
         dispatch(["simulate", f"out={folder}", "users=1500", "seed=11", "quiet=true"])
-        roles = "{entity: user, sequence: session, time: time, id: event_id}"
-        text = f"role: benchmark\nevents: {roles}\nfit: all\nscore: all\nlevel: sequence\n"
-        (folder / "dataset.yaml").write_text(text + "labels: {path: labels.parquet, id: session, label: label}\n")
+        (folder / "dataset.yaml").write_text(SHOP, encoding="utf-8")
     return folder
 
 

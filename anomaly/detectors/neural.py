@@ -35,7 +35,7 @@ class NeuralDetector(TrainedDetector, EventDetector):
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, evidence per event and field, and embeddings, from one pass."""
         self._check_fitted()
-        return Analysis.concat([self._analyse_block(block) for block in blocks(X)])
+        return Analysis.concat([self.analyse_residuals(block, self._pass(block)) for block in blocks(X)])
 
     def statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics bank of every sequence."""
@@ -71,16 +71,8 @@ class NeuralDetector(TrainedDetector, EventDetector):
         self._check_fitted()
         return self._pass(X)
 
-    def _model_class(self) -> type[LikelihoodModel]:
-        return EVENT_MODELS[self.objective]
-
-    def _learn_scores(self, X: SequenceStore) -> None:
-        self.fields_: tuple[str, ...] = self.model_.predicted(X.field_names)
-        if self.model_.gap_head is not None:
-            self.fields_ += ("gap",)
-
-    def _analyse_block(self, X: SequenceStore) -> Analysis:
-        residuals = self._pass(X)
+    def analyse_residuals(self, X: SequenceStore, residuals: EventResiduals) -> Analysis:
+        """Return what `analyse` does, from what the model says about the events of the same store."""
         fields_TF = residuals.surprisal_TF
         if "gap" in self.fields_:
             fields_TF = np.column_stack([fields_TF, gap_evidence(residuals)])
@@ -90,6 +82,14 @@ class NeuralDetector(TrainedDetector, EventDetector):
             event_statistics=event_statistics(residuals, self.fields_),
             embedding_ND=residuals.embedding_ND,
         )
+
+    def _model_class(self) -> type[LikelihoodModel]:
+        return EVENT_MODELS[self.objective]
+
+    def _learn_scores(self, X: SequenceStore) -> None:
+        self.fields_: tuple[str, ...] = self.model_.predicted(X.field_names)
+        if self.model_.gap_head is not None:
+            self.fields_ += ("gap",)
 
     @torch.inference_mode()
     def _pass(self, X: SequenceStore) -> EventResiduals:

@@ -6,6 +6,7 @@ Shapes: T events, N sequences, n items (sequences or events), m statistics.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -102,9 +103,15 @@ class MemberBank(Estimator):
             raise ConfigError("no member scores events; add detector ngram or next_event")
         return self
 
-    def read(self, X: SequenceStore) -> BankReading:
-        """Return every statistic of every item of a store."""
-        analyses = {name: member.analyse(X) for name, member in self.event_members_.items()}
+    def read(self, X: SequenceStore, known: Mapping[str, Analysis] = MappingProxyType({})) -> BankReading:
+        """Return every statistic of every item of a store.
+
+        Parameters
+        ----------
+        known : analyses of this store that members have made already, by name
+        """
+        members = self.event_members_.items()
+        analyses = {name: known[name] if name in known else member.analyse(X) for name, member in members}
         lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
         parts = {name: self._items(analysis) for name, analysis in analyses.items()}
         parts |= {name: member.statistics(X) for name, member in self.sequence_members_.items()}

@@ -1,27 +1,33 @@
-"""How far the score of a sequence falls where one of its events is left out.
+"""What to leave out of a sequence for its score to fall: a greedy search that tries whole sets of events.
 
-Shapes: T events, N sequences, V edited copies.
+Events that carry a score seldom do so alone: without the largest of several odd events the next takes its place. So the
+search takes out a tenth of the events at a time, tries several sets for each tenth, and keeps the set without which the
+score is lowest.
+
+Shapes: T events, N sequences, R rankings, D depths, C = D R candidate sets.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from anomaly.features.segments import blocks
+from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from anomaly.scores.statistics import Ragged
     from anomaly.sequences.store import SequenceStore
 
     Floats = NDArray[np.float64]
 
+SHARES = (0.1, 0.2)
+"""Of the events, taken out after each step."""
 _BLOCK = 200_000
 """Events of edited copies that are scored at a time."""
 
@@ -37,48 +43,110 @@ def without(X: SequenceStore, kept_T: NDArray[np.bool_]) -> SequenceStore:
     return replace(left, delta=np.where(np.isnan(np.asarray(X.delta)[kept_T]), np.float32(np.nan), delta))
 
 
-def falls(
-    score: Callable[[SequenceStore], Floats], X: SequenceStore, score_n: Floats, rank_T: Floats, tried: int
-) -> Floats:
-    """Return (T,) the fall of the score without each event alone, NaN where that was not tried.
+class Deletions(NamedTuple):
+    """What was found by leaving events out.
+
+    Attributes
+    ----------
+    step_T : (T,) step at which an event is taken out, from 1; 0 for those that stay
+    fall_T : (T,) how far the score falls without the event, NaN where that was not tried; of a set its even share
+    """
+
+    step_T: NDArray[np.int64]
+    fall_T: Floats
+
+    def order(self, rank_T: Floats, ragged: Ragged) -> Floats:
+        """Return (T,) ranks in which what was taken out stands first, step by step, and then the rest by rank."""
+        lowest = -ragged.largest(-rank_T)
+        above = (ragged.largest(rank_T) - lowest + 1.0)[ragged.owner]
+        steps = np.where(self.step_T > 0, len(SHARES) + 1 - self.step_T, 0)
+        ranks: Floats = rank_T - lowest[ragged.owner] + above * steps
+        return ranks
+
+
+def delete(
+    score: Callable[[SequenceStore], Floats],
+    X: SequenceStore,
+    score_n: Floats,
+    rankings: Sequence[Floats],
+    tries: Sequence[int],
+) -> Deletions:
+    """Take out the tenths of every sequence's events without which its score is lowest, one after the other.
+
+    Candidates of a step are the next events of each ranking, then those after them, until enough sets differ. Every
+    sequence is searched by itself, all of them at once.
 
     Parameters
     ----------
     score : of the sequences of a store
     score_n : of the sequences as they are
-    rank_T : the largest of each sequence are tried
-    tried : events of each sequence, at most
+    rankings : (T,) each, the largest first; the first ranking's sets are tried first
+    tries : sets that are tried at each step of `SHARES`; each costs about as much as scoring the sequence once
     """
-    out = np.full(X.n_events, np.nan)
-    places = first_places(X, rank_T, tried)
-    if not len(places):
-        return out
-    rows = X.sequence_of_event()[places]
-    left = np.concatenate([score(part) for part in blocks(_copies(X, rows, places), _BLOCK)])
-    out[places] = score_n[rows] - left
-    return out
+    ragged, position = Ragged(X.offsets), X.position()
+    told_T = position >= np.repeat(X.context, X.lengths)
+    told_N = ragged.sum(told_T.astype(np.float64)).astype(np.int64)
+    step_T = np.zeros(X.n_events, np.int64)
+    fall_T, tried_T = np.zeros(X.n_events), np.zeros(X.n_events)
+    # Two sets are the same where the sums of their events' random names are.
+    names_T = np.random.default_rng(0).integers(2**40, size=int(X.lengths.max(initial=0)))[position].astype(np.float64)
+    for step, (share, most) in enumerate(zip(SHARES, tries, strict=True), start=1):
+        open_T = told_T & (step_T == 0)
+        # One event at least has to stay.
+        goal_N = np.minimum(np.maximum(np.ceil(share * told_N), 1).astype(np.int64), told_N - 1)
+        size_N = goal_N - (told_N - ragged.sum(open_T.astype(np.float64)).astype(np.int64))
+        block_RT = np.stack([_blocks(ragged, rank_T, open_T, size_N) for rank_T in rankings])
+        rows, ranking, depth = _candidates(ragged, block_RT, names_T, size_N, most)
+        if not len(rows):
+            continue
+        places, offsets = X.events_of(rows)
+        places = places - X.offsets[0]
+        copy = np.repeat(np.arange(len(rows)), np.diff(offsets))
+        cut = block_RT[ranking[copy], places] == depth[copy]
+        left = without(X.take(rows), ~cut & (step_T[places] == 0))
+        fall = score_n[rows] - np.concatenate([score(part) for part in blocks(left, _BLOCK)])
+        if step == 1:
+            np.add.at(fall_T, places[cut], (fall / size_N[rows])[copy[cut]])
+            np.add.at(tried_T, places[cut], 1.0)
+        order = np.lexsort((-fall, rows))
+        best = np.zeros(len(rows), bool)
+        best[order[np.diff(rows[order], prepend=-1) != 0]] = True
+        step_T[places[cut & best[copy]]] = step
+    return Deletions(step_T, np.where(tried_T > 0, fall_T / np.maximum(tried_T, 1.0), np.nan))
 
 
-def by_fall(rank_T: Floats, fall_T: Floats, ragged: Ragged) -> Floats:
-    """Return (T,) ranks in which what was tried stands first, by its fall."""
-    known = ~np.isnan(fall_T)
-    above = ragged.largest(np.where(known, 0.0, rank_T))[ragged.owner]
-    lowest = -ragged.largest(np.where(known, -np.nan_to_num(fall_T), -np.inf))[ragged.owner]
-    return np.where(known, above + np.nan_to_num(fall_T) - lowest + 1e-9, rank_T)
+def alike_together(X: SequenceStore, rank_T: Floats) -> Floats:
+    """Return (T,) a ranking that keeps a sequence's identical events together, by what they have in all."""
+    owner = X.sequence_of_event()
+    kind_T = np.unique(np.column_stack([owner, X.codes]), axis=0, return_inverse=True)[1].ravel()
+    total_T = np.bincount(kind_T, rank_T)[kind_T]
+    ranks = np.empty(len(rank_T))
+    ranks[np.lexsort((-rank_T, kind_T, -total_T))] = -np.arange(len(rank_T), dtype=np.float64)
+    return ranks
 
 
-def first_places(X: SequenceStore, rank_T: Floats, k: int) -> NDArray[np.int64]:
-    """Return the flat places of the k reported events that come first in each sequence of two at least."""
-    owner, told = X.sequence_of_event(), X.position() >= np.repeat(X.context, X.lengths)
-    order = np.lexsort((-rank_T, ~told, owner))
-    rank = np.arange(len(order)) - np.repeat(X.offsets[:-1] - X.offsets[0], X.lengths)
-    several = np.repeat(X.lengths - X.context > 1, X.lengths)
-    return np.sort(order[(rank < k) & told[order] & several[order]])
+def _blocks(ragged: Ragged, rank_T: Floats, open_T: NDArray[np.bool_], size_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (T,) which set of so many events, counted along the ranking, an open event is in; -1 for none."""
+    order = np.lexsort((-rank_T, ~open_T, ragged.owner))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(ragged.offsets[:-1], ragged.lengths)
+    size_T = size_N[ragged.owner]
+    return np.where(open_T & (size_T > 0), place // np.maximum(size_T, 1), -1)
 
 
-def _copies(X: SequenceStore, rows: NDArray[np.int64], places: NDArray[np.int64]) -> SequenceStore:
-    """Return a copy of a sequence for each place, without the event there."""
-    copies = X.take(rows)
-    kept = np.ones(copies.n_events, bool)
-    kept[copies.offsets[:-1] + places - (X.offsets[rows] - X.offsets[0])] = False
-    return without(copies, kept)
+def _candidates(
+    ragged: Ragged, block_RT: NDArray[np.int64], names_T: Floats, size_N: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return sequence, ranking and depth of the sets to try: the first ones that differ, those of least depth first."""
+    R, N = len(block_RT), len(size_N)
+    name_NDR, whole_NDR = np.zeros((N, most, R)), np.zeros((N, most, R), bool)
+    for r, block_T in enumerate(block_RT):
+        near = (block_T >= 0) & (block_T < most)
+        place = ragged.owner[near] * most + block_T[near]
+        name_NDR[:, :, r] = np.bincount(place, names_T[near], N * most).reshape(N, most)
+        whole_NDR[:, :, r] = np.bincount(place, minlength=N * most).reshape(N, most) == size_N[:, None]
+    name_NC, new_NC = name_NDR.reshape(N, -1), whole_NDR.reshape(N, -1) & (size_N > 0)[:, None]
+    for c in range(1, new_NC.shape[1]):
+        new_NC[:, c] &= ~((name_NC[:, :c] == name_NC[:, c : c + 1]) & new_NC[:, :c]).any(axis=1)
+    rows, column = np.nonzero(new_NC & (np.cumsum(new_NC, axis=1) <= most))
+    return rows, column % R, column // R

@@ -53,15 +53,20 @@ class Parts(NamedTuple):
 
 
 @singledispatch
-def parts(member: EventDetector, axis: Axis) -> Parts:
-    """Return what carries each statistic of a member; of a foreign one, what it says of events and fields."""
+def parts(member: EventDetector, axis: Axis, residuals: EventResiduals | None = None) -> Parts:
+    """Return what carries each statistic of a member; of a foreign one, what it says of events and fields.
+
+    Parameters
+    ----------
+    residuals : what a neural member says about the events, where that is known already
+    """
     fields = axis.zeros()
     fields[:, axis.place(member.field_names)] = np.maximum(member.score_fields(axis.store), 0.0)
     return Parts({"": (fields * axis.kept_T[:, None], False)}, {})
 
 
 @parts.register
-def _(member: OwnPastDetector, axis: Axis) -> Parts:
+def _(member: OwnPastDetector, axis: Axis, _: EventResiduals | None = None) -> Parts:
     high = {}
     for name, column in zip(member.field_names, member.score_fields(axis.store).T, strict=True):
         column = np.where(axis.kept_T, column, 0.0).astype(np.float64)
@@ -71,7 +76,7 @@ def _(member: OwnPastDetector, axis: Axis) -> Parts:
 
 
 @parts.register
-def _(member: RarityDetector, axis: Axis) -> Parts:
+def _(member: RarityDetector, axis: Axis, _: EventResiduals | None = None) -> Parts:
     values_TF, pairs_TP = (x * axis.kept_T[:, None] for x in member.rarities(axis.store))
     rarest = np.zeros_like(values_TF)
     if pairs_TP.shape[1]:
@@ -91,7 +96,7 @@ def _(member: RarityDetector, axis: Axis) -> Parts:
 
 
 @parts.register
-def _(member: NGramDetector, axis: Axis) -> Parts:
+def _(member: NGramDetector, axis: Axis, _: EventResiduals | None = None) -> Parts:
     low_TF, high_TF, ends_N = member.surprisals(axis.store)
     names, kept = member.field_names, axis.kept_T[:, None]
     low, rows = _lay(axis, names, low_TF * kept), _with_ends(axis, _lay(axis, names, high_TF * kept), ends_N)
@@ -115,8 +120,8 @@ def _(member: NGramDetector, axis: Axis) -> Parts:
 
 
 @parts.register
-def _(member: NextEventDetector, axis: Axis) -> Parts:
-    r = member.residuals(axis.store)
+def _(member: NextEventDetector, axis: Axis, residuals: EventResiduals | None = None) -> Parts:
+    r = member.residuals(axis.store) if residuals is None else residuals
     names = tuple(n for n in member.field_names if n != GAP)
     marks = np.flatnonzero(~r.clock)
     kept = tuple(names[k] for k in marks)
@@ -161,7 +166,7 @@ def pace(axis: Axis, r: EventResiduals) -> NDArray[Any]:
     return codes
 
 
-def event_parts(member: EventDetector, axis: Axis) -> Parts:
+def event_parts(member: EventDetector, axis: Axis, _: EventResiduals | None = None) -> Parts:
     """Return what carries each statistic of the last event of every sequence, where the event is the item."""
     fields = _lay(axis, member.field_names, np.maximum(member.score_fields(axis.store), 0.0))
     last = np.zeros((axis.store.n_events, 1))

@@ -8,21 +8,25 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.base import Explainer, Explanation, FeatureMatrix, Statistics
+from anomaly.base import Analysis, Explainer, Explanation, FeatureMatrix, Statistics
+from anomaly.detectors.neural import NeuralDetector
 from anomaly.explain.axis import Axis
-from anomaly.explain.deletion import by_fall, falls
+from anomaly.explain.deletion import alike_together, delete
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
 from anomaly.explain.lookup import to_events
 from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
-from anomaly.scores.statistics import Ragged
+from anomaly.scores.statistics import EventResiduals, Ragged
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from anomaly.ensemble.pipeline import CalibratedEnsemble
@@ -32,11 +36,15 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-TRIED = 6
-"""Events of a sequence that are tried; each costs about as much as scoring it once."""
+TRIES = (5, 3)
+"""Sets of a sequence's events that are left out, by step; each costs about as much as scoring it once."""
+ANGLES = 4
+"""Largest reasons of a sequence whose events are candidates to be left out."""
 LEAD = 4.0
 """What the leading member's surprise counts against the parts, where all of the evidence speaks of surprise."""
 SURPRISES = ("UNEXPECTED_EVENT", "UNEXPECTED_EVENTS", "RARE_EVENT", "RARE_COMBINATION", OTHER)
+
+NOTHING: Mapping[str, Analysis] = MappingProxyType({})
 
 Key = tuple[str, str]
 """A reason's code, and the field that it is about."""
@@ -55,7 +63,8 @@ class Reasoned(Explanation):
     features : what members on features read, or None
     feature_nK : (n, K) the part of the evidence that each feature carries
     rank_T : (T,) where to look first, see `Ledger.rank` and `EnsembleExplainer.refine`
-    fall_T : (T,) how far the score falls without the event, NaN where that was not tried
+    cut_T : (T,) what to leave out first for the score to fall, see `anomaly.explain.deletion`
+    fall_T : (T,) how far the score falls without the event, NaN where that was not tried; of a set its even share
     reasons : (code, field) to (T,) the part of the evidence that speaks for it
     reason_p : (code, field) to (n,) the smallest p-value among the statistics that do
     """
@@ -68,14 +77,10 @@ class Reasoned(Explanation):
     features: FeatureMatrix | None
     feature_nK: Floats
     rank_T: Floats
+    cut_T: Floats
     fall_T: Floats
     reasons: dict[Key, Floats]
     reason_p: dict[Key, Floats]
-
-    @property
-    def cut_T(self) -> Floats:
-        """(T,) what to leave out first for the score to fall: what was tried by its fall, then the rest by rank."""
-        return by_fall(self.rank_T, self.fall_T, Ragged(self.offsets))
 
     def take(self, rows: NDArray[np.int64]) -> Reasoned:
         """Return the explanations of some of the sequences."""
@@ -97,6 +102,7 @@ class Reasoned(Explanation):
             else FeatureMatrix(self.features.values[rows], self.features.names, None),
             feature_nK=self.feature_nK[rows],
             rank_T=self.rank_T[places],
+            cut_T=self.cut_T[places],
             fall_T=self.fall_T[places],
             reasons={key: part_T[places] for key, part_T in self.reasons.items()},
             reason_p={key: p_n[rows] for key, p_n in self.reason_p.items()},
@@ -148,16 +154,21 @@ class EnsembleExplainer(Explainer):
     ensemble : fitted
     reference : what is usual, which tells large features from small ones
     encoder : names values
-    tried : events of each sequence, those that carry most, of which is tried how far the score falls without them
+    tries : sets of each sequence's events of which is tried how far the score falls without them, by step; () for none
     """
 
     def __init__(
-        self, *, ensemble: CalibratedEnsemble, reference: Reference, encoder: EventEncoder, tried: int = TRIED
+        self,
+        *,
+        ensemble: CalibratedEnsemble,
+        reference: Reference,
+        encoder: EventEncoder,
+        tries: tuple[int, ...] = TRIES,
     ) -> None:
         self.ensemble = ensemble
         self.reference = reference
         self.encoder = encoder
-        self.tried = tried
+        self.tries = tries
 
     def explain(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Explain the sequences at some places of a store; all of them where none are named.
@@ -167,23 +178,26 @@ class EnsembleExplainer(Explainer):
         return self.refine(self.split(X, indices))
 
     def refine(self, e: Reasoned) -> Reasoned:
-        """Try how far each score falls without each of the events that come first, and let that tell in their rank.
+        """Try how far each score falls without the events that come first, and let that tell in their rank.
 
         What an event carries is its part where all are there, the fall what it adds as the last one to come: the
         first and the last of the orders that a Shapley value averages over.
         """
-        if self.ensemble.unit == "event" or not self.tried:
+        if self.ensemble.unit == "event" or not self.tries:
             return e
-        fall_T = falls(self._scores, e.store, e.score_n, e.rank_T, self.tried)
-        nats = np.maximum(np.nan_to_num(fall_T), 0.0) * np.log(10.0)
-        total_T = np.repeat(np.maximum(e.evidence_n, 1e-12), np.diff(e.offsets))
-        return replace(e, rank_T=e.rank_T + nats / total_T, fall_T=fall_T)
+        found = delete(self._scores, e.store, e.score_n, _angles(e), self.tries)
+        nats = np.maximum(np.nan_to_num(found.fall_T), 0.0) * np.log(10.0)
+        rank_T = e.rank_T + nats / np.repeat(np.maximum(e.evidence_n, 1e-12), np.diff(e.offsets))
+        return replace(e, rank_T=rank_T, cut_T=found.order(rank_T, Ragged(e.offsets)), fall_T=found.fall_T)
 
     def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Return the parts alone: nothing is tried, and the events are ranked by them."""
         X = X if indices is None else X.take(indices)
         X = replace(X, closed=X.closed and self.ensemble.closed_)
-        statistics, lengths = self._statistics(X)
+        neural = {n: m for n, m in self.ensemble.bank_.event_members_.items() if isinstance(m, NeuralDetector)}
+        residuals = {name: member.residuals(X) for name, member in neural.items()}
+        analyses = {name: member.analyse_residuals(X, residuals[name]) for name, member in neural.items()}
+        statistics, lengths = self._statistics(X, analyses)
         p_nm = self.ensemble.calibrator_.p_values(statistics, lengths)
         evidence_n = self.ensemble.combiner_.combine(p_nm)
         p_value_n = self._p_values(evidence_n, lengths)
@@ -191,13 +205,14 @@ class EnsembleExplainer(Explainer):
         low_nm = self._low(statistics, lengths)
         axis = Axis.of(X)
         ledger = Ledger(axis)
-        exact, embedding_ND = self._events(ledger, statistics.names, part_nm, p_nm, low_nm)
+        exact, embedding_ND = self._events(ledger, statistics.names, part_nm, p_nm, low_nm, residuals)
         features, feature_nK, more = self._features(X, statistics.names, part_nm, embedding_ND)
         if features is not None:
             tables = [name.split(".", 1)[0] in self.ensemble.bank_.table_members_ for name in statistics.names]
             self._lay_features(ledger, features, feature_nK, p_nm[:, tables].min(axis=1))
         exact |= more
         self._elsewhere(ledger, statistics.names, part_nm, p_nm)
+        rank_T = ledger.rank()
         return Reasoned(
             evidence_n=evidence_n,
             statistics=statistics.names,
@@ -213,7 +228,8 @@ class EnsembleExplainer(Explainer):
             low_nm=low_nm,
             features=features,
             feature_nK=feature_nK,
-            rank_T=ledger.rank(),
+            rank_T=rank_T,
+            cut_T=rank_T,
             fall_T=np.full(X.n_events, np.nan),
             reasons=ledger.reasons,
             reason_p=ledger.p_values,
@@ -230,9 +246,11 @@ class EnsembleExplainer(Explainer):
         p_n: Floats = self.ensemble.evidence_calibrator_.p_values(evidence, lengths)[:, 0]
         return p_n
 
-    def _statistics(self, X: SequenceStore) -> tuple[Statistics, NDArray[np.int64]]:
+    def _statistics(
+        self, X: SequenceStore, known: Mapping[str, Analysis] = NOTHING
+    ) -> tuple[Statistics, NDArray[np.int64]]:
         """Return the statistics of the items and the lengths that name their buckets."""
-        found = self.ensemble.bank_.read(X).statistics
+        found = self.ensemble.bank_.read(X, known).statistics
         if self.ensemble.unit == "event":
             found = replace(found, values=found.values[X.offsets[1:] - X.offsets[0] - 1])
         return found, X.lengths
@@ -246,13 +264,19 @@ class EnsembleExplainer(Explainer):
         return low
 
     def _events(
-        self, ledger: Ledger, names: tuple[str, ...], part_nm: Floats, p_nm: Floats, low_nm: NDArray[np.bool_]
+        self,
+        ledger: Ledger,
+        names: tuple[str, ...],
+        part_nm: Floats,
+        p_nm: Floats,
+        low_nm: NDArray[np.bool_],
+        residuals: Mapping[str, EventResiduals],
     ) -> tuple[dict[str, bool], NDArray[np.float32] | None]:
         """Book what the statistics of event members carry; return which are exact, and the leader's embedding."""
         exact, embedding, axis = {}, None, ledger.axis
         find = event_parts if self.ensemble.unit == "event" else parts
         for member, detector in self.ensemble.bank_.event_members_.items():
-            found = find(detector, axis)
+            found = find(detector, axis, residuals.get(member))
             embedding = found.embedding_ND if embedding is None else embedding
             ledger.surprise_T = found.surprise_T if ledger.surprise_T is None else ledger.surprise_T
             for k in (k for k, name in enumerate(names) if name.split(".", 1)[0] == member):
@@ -315,6 +339,21 @@ class EnsembleExplainer(Explainer):
                 total += share_nK * part_nm[:, names.index(name)][:, None]
                 exact[name] = is_exact
         return features, total, exact
+
+
+def _angles(e: Reasoned) -> list[Floats]:
+    """Return rankings of the events: in all, like ones together, and by each of the sequence's largest reasons."""
+    ragged = Ragged(e.offsets)
+    part_TK = np.stack(list(e.reasons.values()), axis=1)
+    total_nK = ragged.sum(part_TK)
+    largest_nK = np.argsort(-total_nK, axis=1, kind="stable")[:, :ANGLES]
+    by_reason = []
+    for k in largest_nK[ragged.owner].T:
+        part_T = np.take_along_axis(part_TK, k[:, None], axis=1)[:, 0]
+        total_T = total_nK[ragged.owner, k]
+        # Among events of which the reason says nothing the first ranking decides.
+        by_reason.append(part_T / np.maximum(total_T, 1e-12) + 1e-6 * e.rank_T)
+    return [e.rank_T, alike_together(e.store, e.rank_T), *by_reason]
 
 
 def _keys(found: Parts, name: str, low_n: NDArray[np.bool_]) -> list[tuple[Key, NDArray[np.bool_]]]:

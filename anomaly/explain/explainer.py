@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 TRIES = (5, 3)
 """Sets of a sequence's events that are left out, by step; each costs about as much as scoring it once."""
+USUAL = 0.5
+"""Of a sequence with a larger p-value nothing is left out: it is as most are, and there is no score to fall."""
 ANGLES = 4
 """Largest reasons of a sequence whose events are candidates to be left out."""
 LEAD = 4.0
@@ -185,10 +187,15 @@ class EnsembleExplainer(Explainer):
         """
         if self.ensemble.unit == "event" or not self.tries:
             return e
-        found = delete(self._scores, e.store, e.score_n, _angles(e), self.tries)
+        rows = np.flatnonzero(e.p_value_n <= USUAL)
+        part, places = e.take(rows), e.store.events_of(rows)[0] - e.store.offsets[0]
+        found = delete(self._scores, part.store, part.score_n, _angles(part), self.tries)
         nats = np.maximum(np.nan_to_num(found.fall_T), 0.0) * np.log(10.0)
-        rank_T = e.rank_T + nats / np.repeat(np.maximum(e.evidence_n, 1e-12), np.diff(e.offsets))
-        return replace(e, rank_T=rank_T, cut_T=found.order(rank_T, Ragged(e.offsets)), fall_T=found.fall_T)
+        rank_T, cut_T, fall_T = e.rank_T.copy(), e.cut_T.copy(), e.fall_T.copy()
+        rank_T[places] += nats / np.repeat(np.maximum(part.evidence_n, 1e-12), np.diff(part.offsets))
+        cut_T[places] = found.order(rank_T[places], Ragged(part.offsets))
+        fall_T[places] = found.fall_T
+        return replace(e, rank_T=rank_T, cut_T=cut_T, fall_T=fall_T)
 
     def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Return the parts alone: nothing is tried, and the events are ranked by them."""

@@ -15,8 +15,10 @@ from anomaly.atomic import write_json
 from anomaly.errors import ArtifactError
 
 NAME = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 """Raised when a run folder changes so that older code cannot read it."""
+OLDEST = 2
+"""Raised to `FORMAT` when this code can no longer read what came before; 1 is from before the combiner had views."""
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "polars", "scikit-learn", "pyod", "scipy", "safetensors", "skops")
 _CHANGING = ("checkpoints", "log.jsonl", NAME)
@@ -43,7 +45,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     Raises
     ------
     ArtifactError
-        If there is no run, it is not finished, or it was written by a newer version.
+        If there is no run, it is not finished, or it was written by a newer version, or by one too old.
     """
     path = folder / NAME
     if not folder.is_dir():
@@ -53,11 +55,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder}: {what}")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        newer = manifest["format"] > FORMAT
+        newer, older = manifest["format"] > FORMAT, manifest["format"] < OLDEST
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path}: damaged ({error}); train the run again") from error
     if newer:
         raise ArtifactError(f"{folder}: written by version {manifest.get('version')}; this is {__version__}, update it")
+    if older:
+        raise ArtifactError(f"{folder}: written by an older version, in a form no longer read; train the run again")
     return manifest
 
 

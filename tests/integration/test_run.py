@@ -151,11 +151,14 @@ def test_a_run_that_was_changed_or_lost_a_file_is_refused(counts_run: Path, tmp_
         anomaly.Run.load(copy)
 
 
-def test_a_run_of_a_newer_version_is_refused(counts_run: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "message"), [(99, r"written by version 9\.9"), (1, r"older version.*train the run again")]
+)
+def test_a_run_of_another_form_is_refused(counts_run: Path, tmp_path: Path, form: int, message: str) -> None:
     copy = shutil.copytree(counts_run, tmp_path / "copy")
     manifest = json.loads((copy / "manifest.json").read_text())
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "format": 99, "version": "9.9"}))
-    with pytest.raises(ArtifactError, match=r"written by version 9\.9"):
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "format": form, "version": "9.9"}))
+    with pytest.raises(ArtifactError, match=message):
         anomaly.Run.load(copy)
 
 

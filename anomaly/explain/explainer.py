@@ -318,6 +318,16 @@ class EnsembleExplainer(Explainer):
             part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)
             ledger.book(key, part_TF, p_n, part_nK.sum(axis=1) > 0)
 
+    def counted(self, e: Reasoned, n: int, field: str) -> str | None:
+        """Return the value of a field of which the count carries most of a sequence's evidence; None for none."""
+        if e.features is None:
+            return None
+        values = {k: self._names.get(name, name) for k, name in enumerate(e.features.names)}
+        values = {k: text.removeprefix(f"{field}=") for k, text in values.items() if text.startswith(f"{field}=")}
+        values = {k: text for k, text in values.items() if " > " not in text}
+        largest = max(values, key=lambda k: float(e.feature_nK[n, k]), default=None)
+        return values[largest] if largest is not None and e.feature_nK[n, largest] > 0 else None
+
     @cached_property
     def _names(self) -> dict[str, str]:
         """Features that count a value, with the value that their code stands for."""

@@ -15,7 +15,7 @@ from anomaly.detectors.neural import NextEventDetector
 from anomaly.explain.contrast import compound, usual_rows
 from anomaly.explain.edits import Edit, smallest_edits
 from anomaly.explain.expected import Expected, expected
-from anomaly.explain.reasons import Reason, severity
+from anomaly.explain.reasons import Reason, constant, severity
 from anomaly.explain.story import Likelier, StatisticPart, Story, StoryEvent
 from anomaly.explain.words import duration, moment, percent
 
@@ -228,13 +228,15 @@ class _Telling:
         """Return the usual length, and how often the value that a rate is about is there."""
         e, sample = self.e, self.explainer.reference.sample
         facts: dict[str, Any] = {"usual_length": int(np.median(sample.lengths - sample.context))}
-        if not code.endswith("_RATE") or code == "VALUE_RATE" or about not in e.store.field_names:
+        if not code.endswith("_RATE") or about not in e.store.field_names:
             return facts
-        from anomaly.explain.reasons import constant
-
         f = e.store.field_names.index(about)
         texts = {c: self._text(about, int(c)) for c in self.distinct[f]}
-        codes = [c for c, text in texts.items() if f"{constant(text)}_RATE" == code]
+        if code == "VALUE_RATE":
+            counted = self.explainer.counted(e, n, about)
+            codes = [c for c, text in texts.items() if text == counted]
+        else:
+            codes = [c for c, text in texts.items() if f"{constant(text)}_RATE" == code]
         here = np.isin(e.store.codes[e.offsets[n] : e.offsets[n + 1], f], codes)
         usual = float(np.isin(sample.codes[:, f], codes).mean()) if sample.n_events else 0.0
         rated = texts[codes[0]] if codes else ""

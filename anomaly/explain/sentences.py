@@ -186,6 +186,10 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "VALUE_RATE": (
         ("unusual rate of a value", "取值频率异常"),
         (
+            "{about} is {rated} in {count} of {length} events, where {usual_count} is usual.",
+            "{length} 个事件中有 {count} 个的 {about} 为 {rated}，通常为 {usual_count} 个。",
+        ),
+        (
             "One value of {about} is there unusually often or seldom.",
             "{about} 的某个取值出现得异常频繁或异常少。",
         ),

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,25 @@ def test_the_nearest_usual_sequence_is_never_the_case_itself(explainer, fitted):
     assert np.isfinite(distances).all()
     own, found = sample.keys(), fitted[1].take(places.ravel()).keys().reshape(places.shape)
     assert not (own[:, None] == found).any()
+
+
+def test_the_value_whose_count_is_odd_is_named_and_counted(explainer, explained, fitted):
+    e, field = explained, "device"
+    column = e.store.field_names.index(field)
+    counts = [k for k, name in enumerate(e.features.names) if name.startswith(f"{field}=")]
+    for n in range(len(e.store)):
+        assert (explainer.counted(e, n, field) is None) == (not e.feature_nK[n, counts].any())
+    codes = e.store.codes[e.offsets[0] : e.offsets[1], column]
+    value = fitted[2].decode(field, codes[:1])[0]
+    part_nK = np.zeros_like(e.feature_nK)
+    names = [explainer._names.get(name, name) for name in e.features.names]
+    part_nK[0, names.index(f"{field}={value}")] = e.evidence_n[0]
+    reasons = {("VALUE_RATE", field): e.event_T}
+    told = replace(e, feature_nK=part_nK, reasons=reasons, reason_p={("VALUE_RATE", field): e.p_value_n})
+    story = Narrator(explainer, contrast=False).tell(told.take(np.array([0])))[0]
+    count, length = int((codes == codes[0]).sum()), len(codes)
+    assert story.sentences()[0].startswith(f"{field} is {value} in {count} of {length} events")
+    assert f"{length} 个事件中有 {count} 个的 {field} 为 {value}" in story.sentences("zh")[0]
 
 
 def test_every_code_has_a_sentence_in_both_languages_and_is_documented():

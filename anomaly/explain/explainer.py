@@ -20,7 +20,7 @@ from anomaly.explain.deletion import alike_together, delete
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
 from anomaly.explain.lookup import to_events
-from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
+from anomaly.explain.reasons import OTHER, STEP, code_of_feature, code_of_statistic
 from anomaly.scores.statistics import EventResiduals, Ragged
 from anomaly.sequences.store import FIRST_VALUE
 
@@ -318,25 +318,32 @@ class EnsembleExplainer(Explainer):
             part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)
             ledger.book(key, part_TF, p_n, part_nK.sum(axis=1) > 0)
 
-    def counted(self, e: Reasoned, n: int, field: str) -> str | None:
-        """Return the value of a field of which the count carries most of a sequence's evidence; None for none."""
+    def counted(self, e: Reasoned, n: int, field: str, *, steps: bool = False) -> str | None:
+        """Return the value of a field of which the count carries most of a sequence's evidence; None for none.
+
+        Parameters
+        ----------
+        steps : of the steps from one value to the next instead
+        """
         if e.features is None:
             return None
-        values = {k: self._names.get(name, name) for k, name in enumerate(e.features.names)}
-        values = {k: text.removeprefix(f"{field}=") for k, text in values.items() if text.startswith(f"{field}=")}
-        values = {k: text for k, text in values.items() if " > " not in text}
-        largest = max(values, key=lambda k: float(e.feature_nK[n, k]), default=None)
-        return values[largest] if largest is not None and e.feature_nK[n, largest] > 0 else None
+        named = {k: self._names.get(name, name) for k, name in enumerate(e.features.names)}
+        counts = {k: text.removeprefix(f"{field}=") for k, text in named.items() if text.startswith(f"{field}=")}
+        # The feature's own name tells: a value may well read like a step.
+        part_k = {k: float(e.feature_nK[n, k]) for k in counts if (STEP in e.features.names[k]) == steps}
+        largest = max(part_k, key=part_k.__getitem__, default=None)
+        return None if largest is None or part_k[largest] <= 0 else counts[largest]
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """Features that count a value, with the value that their code stands for."""
-        found = {}
+        """Features that count a value or a step, with the values that their codes stand for."""
+        found, fields = {}, self.ensemble.bank_.aggregates_.fields_
         for name in self.ensemble.bank_.aggregates_.names_:
-            field, equals, value = name.partition("=code ")
-            if equals and value.isdigit() and field in self.ensemble.bank_.aggregates_.fields_:
-                text = self.encoder.decode(field, np.array([int(value) + FIRST_VALUE]))[0]
-                found[name] = f"{field}={text}"
+            field, _, counted = name.partition("=")
+            codes = [part.removeprefix("code ") for part in counted.split(STEP) if part.startswith("code ")]
+            if field in fields and codes and all(code.isdigit() for code in codes):
+                texts = self.encoder.decode(field, np.array([int(code) for code in codes]) + FIRST_VALUE)
+                found[name] = f"{field}={STEP.join(texts)}"
         return found
 
     def _features(

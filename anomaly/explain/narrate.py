@@ -228,6 +228,8 @@ class _Telling:
         """Return the usual length, and how often the value that a rate is about is there."""
         e, sample = self.e, self.explainer.reference.sample
         facts: dict[str, Any] = {"usual_length": int(np.median(sample.lengths - sample.context))}
+        if code in ("REPEATED_STEP", "MISSING_STEP"):
+            return facts | {"step": self.explainer.counted(e, n, about, steps=True)}
         if not code.endswith("_RATE") or about not in e.store.field_names:
             return facts
         f = e.store.field_names.index(about)

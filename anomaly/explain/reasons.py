@@ -41,6 +41,8 @@ _STATISTICS: tuple[tuple[str, str, str], ...] = (
     (r".*\.(mean|top|order\d\.\w+)", "UNEXPECTED_EVENTS", "TOO_PREDICTABLE"),
 )
 CLOCK = ("hour", "weekday")
+STEP = " > "
+"""Between the two values of a feature that counts a step."""
 OTHER = "UNUSUAL_PROFILE"
 SEVERITIES = ("low", "medium", "high")
 
@@ -104,7 +106,7 @@ def code_of_feature(name: str, high: bool, fields: Sequence[str]) -> tuple[str, 
 
 def _code_of_count(value: str, about: str, high: bool, fields: Sequence[str]) -> str:
     """Return the code of how often a value, or a step from one to the next, is there."""
-    if " > " in value:
+    if STEP in value:
         return "REPEATED_STEP" if high else "MISSING_STEP"
     if about in CLOCK:
         return "UNUSUAL_HOUR"

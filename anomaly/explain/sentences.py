@@ -172,12 +172,20 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "REPEATED_STEP": (
         ("repeated step", "重复的步骤"),
         (
+            "The step {step} comes unusually often, at event {n} for one.",
+            "步骤 {step} 出现得异常频繁，例如第 {n} 个事件。",
+        ),
+        (
             "The same steps come again and again, at event {n} for one.",
             "相同的步骤反复出现，例如第 {n} 个事件。",
         ),
     ),
     "MISSING_STEP": (
         ("missing step", "缺少步骤"),
+        (
+            "The step {step}, which is usual, is missing or seldom there.",
+            "通常会有的步骤 {step} 缺失或很少出现。",
+        ),
         (
             "A step that is usual is missing.",
             "缺少通常会有的步骤。",

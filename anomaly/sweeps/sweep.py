@@ -94,7 +94,7 @@ def run_sweep(
         whole = {**cell.facts(), **row, **limits, **_circumstances()}
         store.write(whole)
         done(whole)
-        if row["status"] == "skipped":
+        if row["status"] == "skipped" and _apart_from_seed(cell) not in beaten:
             beaten[_apart_from_seed(cell)] = f"{row['reason']} (seen with seed {cell.seed})"
 
     with warm_server(_modules(plan), threads):

@@ -101,7 +101,7 @@ def _budget(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "budget": f"{row['rate']:.1%}",
         "alerts": f"{row['count']:g}",
-        "found": f"{row['found']:g}",
+        "found": f"{round(row['found'], 1):g}",
         "precision": f"{row['precision']['value']:.3f}",
         "recall": f"{row['recall']['value']:.3f}",
     }

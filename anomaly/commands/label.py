@@ -69,7 +69,8 @@ def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> bool:
     if values["export"] is not None:
         table = log.frame()
         path = write_labels(table, values["export"], everything=values["everything"])
-        console.say(f"written: {path} ({table.height} rows in the log)")
+        what = "the whole log" if values["everything"] else "the verdicts that stand"
+        console.say(f"written: {path} ({what}; the log has {table.height} rows)")
     return values["import"] is not None or values["export"] is not None
 
 

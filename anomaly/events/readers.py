@@ -123,7 +123,9 @@ class EventSource:
 
         As ids such columns are text: an id is kept as it is written.
         """
-        guessed = [name for name in names if self.columns[name] != pl.String]
+        # A column that is no text as it is scanned is not in the file: the number of the row.
+        written = self._frame.collect_schema()
+        guessed = [name for name in names if self.columns[name] != pl.String and written[name] == pl.String]
         if self._held is not None or not guessed or all(part.kind != "csv" for part in self._parts):
             return set()
         checks = self._frame.select(as_written(pl.col(name), self.columns[name]) for name in guessed)

@@ -35,7 +35,7 @@ def usual_rows(reference: Reference, X: SequenceStore, n: int, text: Callable[[s
     if not base.n_events:
         return []
     rows: list[dict[str, Any]] = []
-    events = slice(int(X.offsets[n]), int(X.offsets[n + 1]))
+    events = slice(int(X.offsets[n] + X.context[n]), int(X.offsets[n + 1]))
     for f, field in enumerate(X.fields):
         size = max(field.size, int(X.codes[events, f].max(initial=0)) + 1)
         usual = np.bincount(base.codes[:, f], minlength=size) / base.n_events

@@ -239,7 +239,7 @@ class _Telling:
             codes = [c for c, text in texts.items() if text == counted]
         else:
             codes = [c for c, text in texts.items() if f"{constant(text)}_RATE" == code]
-        here = np.isin(e.store.codes[e.offsets[n] : e.offsets[n + 1], f], codes)
+        here = np.isin(e.store.codes[e.offsets[n] + e.store.context[n] : e.offsets[n + 1], f], codes)
         usual = float(np.isin(sample.codes[:, f], codes).mean()) if sample.n_events else 0.0
         rated = texts[codes[0]] if codes else ""
         return facts | {"count": int(here.sum()), "rated": rated, "usual_count": f"{usual * max(len(here), 1):.1f}"}

@@ -94,9 +94,10 @@ class Reference:
     def nearest(self, X: SequenceStore, k: int = 3) -> tuple[NDArray[np.int64], Floats]:
         """Return (n, k) places in `store` of the usual sequences that are most alike, and their distances.
 
-        A sequence is none of its own neighbours.
+        A sequence is none of its own neighbours. Where members make no vectors nothing is like anything, and k is 0.
         """
         known, centre, scale = self.embedding
+        k = k if known.shape[1] else 0
         own = (self.vectors(X) - centre) / scale
         distance = np.sqrt(np.maximum((own**2).sum(1)[:, None] + (known**2).sum(1) - 2 * own @ known.T, 0.0))
         distance[X.keys()[:, None] == self.sample.keys()] = np.inf

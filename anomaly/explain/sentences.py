@@ -22,12 +22,20 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
             "第 {n} 个事件的 {about} = {value}，概率仅为 {own}；更可能是 {instead}（{p}）。",
         ),
         (
+            "Event {n}, with {about} = {value}, was not to be expected there.",
+            "第 {n} 个事件（{about} = {value}）出现在此处出乎意料。",
+        ),
+        (
             "Event {n} was not to be expected there.",
             "第 {n} 个事件出现在此处出乎意料。",
         ),
     ),
     "UNEXPECTED_EVENTS": (
         ("many unlikely events", "许多不寻常的事件"),
+        (
+            "Many events are less likely than usual, event {n} with {about} = {value} most of all.",
+            "许多事件的可能性低于平常，其中第 {n} 个（{about} = {value}）最低。",
+        ),
         (
             "Many events are less likely than usual, event {n} most of all.",
             "许多事件的可能性低于平常，其中第 {n} 个最低。",
@@ -54,8 +62,8 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "UNLIKE_OWN_HISTORY": (
         ("unlike own history", "与自身历史不符"),
         (
-            "It fits the crowd better than {entity}'s own history, event {n} ({value}) least of all.",
-            "与 {entity} 自身的历史相比，它更像其他人的行为，尤其是第 {n} 个事件（{value}）。",
+            "It fits the crowd better than {entity}'s own history, event {n} ({about} = {value}) least of all.",
+            "与 {entity} 自身的历史相比，它更像其他人的行为，尤其是第 {n} 个事件（{about} = {value}）。",
         ),
         (
             "It fits the crowd better than its owner's own history.",
@@ -89,6 +97,10 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "LONG_SILENCE": (
         ("long silence", "长时间停顿"),
+        (
+            "There is a pause of {wait} before event {n}, where {usual_gap} between two events is usual.",
+            "第 {n} 个事件之前停顿了 {wait}，通常两个事件之间为 {usual_gap}。",
+        ),
         (
             "There is an unusually long pause, the longest before event {n}.",
             "出现异常长的停顿，最长的在第 {n} 个事件之前。",

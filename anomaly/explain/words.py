@@ -51,4 +51,4 @@ def edit_text(edit: Mapping[str, Any]) -> str:
     if not parts:
         return "as it is" if edit["enough"] else "by no small edit"
     result = f"p = {edit['p_value']:.2g}"
-    return f"{', '.join(parts)} ({result})" if edit["enough"] else f"not even {', '.join(parts)} ({result})"
+    return f"{', '.join(parts)} ({result})" if edit["enough"] else f"by no small edit ({', '.join(parts)}: {result})"

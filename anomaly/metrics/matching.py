@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+LOGGED = "item"
+"""Key column of the labels that a labelling session exports; it is taken where the scores' own is not there."""
+
+
 @dataclass(frozen=True)
 class Matched:
     """Scored rows with a known label.
@@ -50,6 +54,8 @@ def match_labels(
     """
     left = _names(scores_id)
     right = left if labels_id is None else _names(labels_id)
+    if labels_id is None and len(left) == 1 and left[0] not in labels.columns and LOGGED in labels.columns:
+        right = [LOGGED]
     if len(left) != len(right):
         raise SchemaError(f"{len(left)} key columns in the scores, but {len(right)} in the labels")
     _need(scores, left, "the scores", "scores_id")

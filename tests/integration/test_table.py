@@ -65,6 +65,12 @@ def test_evaluate_reads_what_was_scored(run: Path, table: Path) -> None:
     assert found["n_anomalous"] == 9
 
 
+def test_a_csv_of_which_nothing_is_stated(table: Path, tmp_path: Path) -> None:
+    pl.read_csv(table).select("a", "b").write_csv(tmp_path / "bare.csv")
+    assert dispatch(["train", f"run={tmp_path / 'run'}", f"table.path={tmp_path / 'bare.csv'}", "quiet=true"]) == 0
+    assert anomaly.Run.load(tmp_path / "run").scores.height == 300
+
+
 def test_nineteen_rows_in_python(table: Path, tmp_path: Path) -> None:
     rows = pl.read_csv(table)[:19].drop("class")
     run = anomaly.train(rows, run=tmp_path / "few", table={})

@@ -68,6 +68,15 @@ def test_the_nearest_usual_sequence_is_never_the_case_itself(explainer, fitted):
     assert not (own[:, None] == found).any()
 
 
+def test_nothing_is_alike_where_there_are_no_vectors(explainer, fitted, monkeypatch):
+    from anomaly.explain.reference import Reference
+
+    monkeypatch.setattr(Reference, "vectors", lambda self, X: np.zeros((len(X), 0)))
+    reference = Reference(fitted[0], fitted[1])
+    places, distances = reference.nearest(reference.sample.take(np.arange(3)))
+    assert places.shape == distances.shape == (3, 0)
+
+
 def test_the_value_whose_count_is_odd_is_named_and_counted(explainer, explained, fitted):
     e, field = explained, "device"
     column = e.store.field_names.index(field)

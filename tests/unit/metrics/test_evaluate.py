@@ -174,3 +174,11 @@ def test_ids_past_the_signed_range_are_compared_exactly():
     labels = pl.DataFrame({"sequence": pl.Series([2**63 + 2, 3], dtype=pl.UInt64), "label": [1, 0]})
     assert match_labels(scores, labels).rows["label"].to_list() == [1, 0]
     assert match_labels(scores, labels.cast({"sequence": pl.String})).rows["label"].to_list() == [1, 0]
+
+
+def test_the_labels_of_a_session_match_by_their_item():
+    scores, labels = frames()
+    logged = labels.rename({"sequence": "item"})
+    assert match_labels(scores, logged).rows.equals(match_labels(scores, labels).rows)
+    with pytest.raises(SchemaError, match="no column 'sequence'"):
+        match_labels(scores, labels.rename({"sequence": "other"}))

@@ -19,7 +19,7 @@ MISSING = FIRST_VALUE
 """Code of a missing number; the code after it is below all that was seen in `fit`, the last one above it."""
 
 _TAILS = (0.001, 0.005, 0.01, 0.02, 0.05)
-_CLIP = 8.0
+CLIP = 8.0
 _TINY = 1e-30
 _HEAVY = 5.0
 """Range of the middle 98% over the interquartile range: 3.4 for a normal, 4.2 for an exponential distribution."""
@@ -110,7 +110,7 @@ class QuantileBins(Estimator):
         """Return (T,) values around 0 with spread 1, clipped to 8; 0 where missing."""
         with np.errstate(over="ignore"):
             scaled: NDArray[np.float32] = (self._warp(x) - np.float32(self.center_)) / np.float32(self.spread_)
-        np.clip(scaled, -_CLIP, _CLIP, out=scaled)
+        np.clip(scaled, -CLIP, CLIP, out=scaled)
         scaled[np.isnan(scaled)] = 0
         return scaled
 

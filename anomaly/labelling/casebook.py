@@ -15,11 +15,11 @@ import polars as pl
 
 from anomaly.features.segments import reported
 from anomaly.features.summaries import variety
-from anomaly.labelling.figures import Figure, Figures, event_figures, sequence_figures
+from anomaly.labelling.figures import Figure, Figures, event_figures, least_figures, sequence_figures
 from anomaly.labelling.links import Link, LinkIndex
 from anomaly.labelling.neighbours import Neighbour, Neighbours
 from anomaly.labelling.timeline import Strand, Timeline, draw
-from anomaly.labelling.values import duration, moments, present, quantity, restored
+from anomaly.labelling.values import BOUND, cut_off, duration, moments, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ class Casebook:
         offsets, kept = reported(self.store)
         self._starts, self._kept = offsets, np.flatnonzero(kept)
         columns = event_figures if self.by_event else sequence_figures
-        self.figures = Figures(columns(self.store, self.encoder))
+        least = least_figures(self.store, self.encoder, by_event=self.by_event)
+        self.figures = Figures(columns(self.store, self.encoder), least)
         self._steady = self._steady_fields()
         self.links = LinkIndex(self.store, self.encoder, first=self._steady)
         self.neighbours = Neighbours(items)
@@ -217,13 +218,15 @@ class Casebook:
         """Return the values of a case's events by field, as text; numbers in their own units, the clock left out."""
         codes = np.asarray(self.store.codes[piece.places])
         numbers = restored(self.store, self.encoder, piece.places)
+        sides = cut_off(self.store, self.encoder, piece.places)
         columns = {}
         for k, field in enumerate(self.store.fields):
             if field.kind == "categorical":
                 texts = self.encoder.decode(field.name, codes[:, k])
                 columns[field.name] = ["" if text == "missing" else text for text in texts]
             elif field.name in numbers:
-                columns[field.name] = [quantity(v) if np.isfinite(v) else "" for v in numbers[field.name]]
+                pairs = zip(numbers[field.name], sides[field.name], strict=True)
+                columns[field.name] = [BOUND[int(side)] + quantity(v) if np.isfinite(v) else "" for v, side in pairs]
         return columns
 
     def _listed(

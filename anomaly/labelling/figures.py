@@ -5,14 +5,16 @@ Shapes: T events, N sequences, n items, k figures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anomaly.features.segments import reported, segment_max, segment_sum
 from anomaly.features.summaries import chosen_counts, variety
-from anomaly.labelling.values import duration, present, quantity, restored
+from anomaly.labelling.values import BOUND, cut_off, duration, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -44,28 +46,35 @@ class Figure:
     odd: bool
 
 
+NOWHERE: Mapping[str, NDArray[np.bool_]] = MappingProxyType({})
+
+
 class Figures:
     """The figures of all items, sorted once so that a percentile is one look-up.
 
     Parameters
     ----------
     columns : name to (n,) values, NaN where an item has none
+    least : name to (n,) whether the item's figure is that much at least
     """
 
-    def __init__(self, columns: dict[str, Floats]) -> None:
+    def __init__(self, columns: dict[str, Floats], least: Mapping[str, NDArray[np.bool_]] = NOWHERE) -> None:
+        self.least = least
         self.columns = {name: c for name, c in columns.items() if np.nanmin(c, initial=np.inf) < _largest(c)}
         self._sorted = {name: np.sort(c[np.isfinite(c)]) for name, c in self.columns.items()}
 
     def of(self, place: int, shown: int = SHOWN) -> list[Figure]:
         """Return the figures by which an item stands out most, the most unusual first."""
-        found = [self._figure(name, float(c[place])) for name, c in self.columns.items() if np.isfinite(c[place])]
+        found = [self._figure(name, place) for name, c in self.columns.items() if np.isfinite(c[place])]
         return sorted(found, key=lambda figure: -abs(figure.percentile - 0.5))[:shown]
 
-    def _figure(self, name: str, value: float) -> Figure:
+    def _figure(self, name: str, place: int) -> Figure:
+        value = float(self.columns[name][place])
         ascending = self._sorted[name]
         below, up_to = np.searchsorted(ascending, value, "left"), np.searchsorted(ascending, value, "right")
         percentile = float(below + up_to) / 2 / len(ascending)
         text = duration(value) if name in _SECONDS else quantity(value)
+        text = BOUND[int(name in self.least and self.least[name][place])] + text
         return Figure(name, text, percentile, abs(percentile - 0.5) > 0.48)
 
 
@@ -92,6 +101,16 @@ def sequence_figures(store: SequenceStore, encoder: EventEncoder) -> dict[str, F
         if field.kind == "categorical":
             columns |= _field_figures(field.name, codes[:, k], offsets, encoder, leading=k == 0)
     return {name: np.where(np.isfinite(c), c, np.nan) for name, c in columns.items()}
+
+
+def least_figures(store: SequenceStore, encoder: EventEncoder, *, by_event: bool) -> dict[str, NDArray[np.bool_]]:
+    """Return which figures of the items are too small, as a number behind them is cut off from above."""
+    offsets, kept = reported(store)
+    above = {name: side > 0 for name, side in cut_off(store, encoder, np.flatnonzero(kept)).items()}
+    if by_event:
+        return above
+    largest = {name: segment_max(cut.astype(np.float64), offsets) > 0 for name, cut in above.items()}
+    return {f"{what} {name}": cut for name, cut in largest.items() for what in ("total", "largest")}
 
 
 def event_figures(store: SequenceStore, encoder: EventEncoder) -> dict[str, Floats]:

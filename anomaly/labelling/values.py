@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from anomaly.events.binning import MISSING
+from anomaly.events.binning import CLIP, MISSING
 from anomaly.events.vocabulary import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from anomaly.events.encoder import EventEncoder
     from anomaly.sequences.store import SequenceStore
 
+BOUND = {0: "", 1: "≥ ", -1: "≤ "}
+"""Before a number that is cut off, by the side."""
 _DATES_FROM = 315_532_800_000_000
 _UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
 
@@ -29,6 +31,15 @@ def restored(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int
         value = scaled.astype(np.float64) if encoder.table else encoder.bins_[name].restore(scaled)
         missing = store.codes[places, store.field_names.index(name)] == MISSING
         found[name] = np.where(missing, np.nan, value)
+    return found
+
+
+def cut_off(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """Return 1 where a number is at least what `restored` says of it, -1 where at most, 0 where it is that number."""
+    found = {}
+    for g, name in enumerate(store.value_names):
+        scaled = np.asarray(store.values[places, g])
+        found[name] = (np.abs(scaled) >= CLIP) * np.sign(scaled).astype(np.int64) * (not encoder.table)
     return found
 
 

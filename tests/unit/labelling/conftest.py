@@ -40,8 +40,8 @@ def events(n_users: int = 30) -> pl.DataFrame:
     return table.with_columns(time=pl.from_epoch("time"))
 
 
-def train(folder: Path, *options: str) -> Path:
-    events().write_parquet(folder / "events.parquet")
+def train(folder: Path, *options: str, table: pl.DataFrame | None = None) -> Path:
+    (events() if table is None else table).write_parquet(folder / "events.parquet")
     roles = ["events.entity=user", "events.categorical=[event,device,card]", "events.numeric=[amount]"]
     command = ["train", f"run={folder / 'run'}", f"events.path={folder / 'events.parquet'}", *roles, *QUICK, *options]
     assert dispatch(command) == 0

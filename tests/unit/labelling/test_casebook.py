@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 import anomaly
@@ -14,7 +15,7 @@ from anomaly.labelling.reasons import Reasons
 from anomaly.labelling.timeline import LEFT, WIDTH, Strand, draw, places
 from anomaly.labelling.values import duration, quantity
 
-from .conftest import train
+from .conftest import events, train
 
 
 def place(book: Casebook, item: str) -> int:
@@ -48,6 +49,20 @@ def test_the_timeline_shows_lanes_gaps_amounts_and_changes(book):
     assert "device: d0 → d7" in [text for _, _, text in timeline.changes]
     assert len(timeline.gaps) == 1 and timeline.amount == "amount" and len(timeline.bars) == 6
     assert all(LEFT <= dot.x <= WIDTH and 0 < dot.y < timeline.height for dot in timeline.dots)
+
+
+def test_a_number_beyond_what_is_kept_is_told_as_a_bound(tmp_path):
+    table = events().with_columns(
+        amount=pl.when((pl.col("session") == "s3-1") & (pl.col("event") == "pay")).then(1e9).otherwise(pl.col("amount"))
+    )
+    run = anomaly.Run.load(train(tmp_path, "events.sequence=session", table=table))
+    book = Casebook(run, items_of_run(run))
+    case = book.case(place(book, "s3-1"))
+    assert dict((n, t) for n, t, _ in case.events[-1].values)["amount"].startswith("≥ ")
+    found = {figure.name: figure.text for figure in book.figures.of(place(book, "s3-1"), 99)}
+    assert found["largest amount"].startswith("≥ ") and found["total amount"].startswith("≥ ")
+    others = {figure.name: figure.text for figure in book.figures.of(place(book, "s5-0"), 99)}
+    assert not others["largest amount"].startswith("≥")
 
 
 def test_figures_stand_against_the_crowd(book):

@@ -84,13 +84,23 @@ def _why_left_out(column: pl.Series) -> str:
         return "looks like a label or a split"
     if column.drop_nulls().n_unique() < 2:
         return "has one value"
-    if column.dtype == pl.String and all(map(looks_like_number, column.drop_nulls().head(200))):
-        return "holds numbers as text; write them as 1234.5"
+    if column.dtype == pl.String and (reason := _half_numbers(column.drop_nulls().head(200))):
+        return reason
     if column.dtype == pl.String and all(map(_DATES.match, column.drop_nulls().head(200))):
         return "looks like times; write them as 2025-01-31 17:05"
     if column.dtype.is_temporal():
         return "is a further time"
     return "holds no single values" if column.dtype.is_nested() else "hardly a value comes twice"
+
+
+def _half_numbers(texts: pl.Series) -> str | None:
+    """Return why a column of text is none of numbers, although all, or most, of its values read as such."""
+    others = [text for text in texts if not looks_like_number(text)]
+    if not others:
+        return "holds numbers as text; write them as 1234.5"
+    if 2 * len(others) >= len(texts):
+        return None
+    return f"holds numbers and text such as {others[0][:30]!r}; mend it, or leave those fields empty"
 
 
 def check_columns(source: EventSource, schema: EventSchema) -> None:

@@ -162,3 +162,17 @@ def test_long_sequences_end_open() -> None:
     assert ends([1001, 1200, 1500]) == ends([1001] * 60 + [2] * 59) == "open"
     assert ends([1000, 1000, 9000]) == ends([2] * 60 + [1500] * 59) == "closed"
     assert ends([1001, 1200, 1500], ends="closed") == "closed"
+
+
+def test_a_column_of_numbers_with_some_text_is_named_as_that():
+    n = 100
+    frame = pl.DataFrame(
+        {
+            "user_id": [f"u{k % 10}" for k in range(n)],
+            "timestamp": pl.datetime_range(pl.datetime(2025, 1, 1), pl.datetime(2025, 1, 5, 3), "1h", eager=True)[:n],
+            "amount": ["n/a" if k % 20 == 7 else f"{k}.5" for k in range(n)],
+        }
+    )
+    source = EventSource.from_frame(frame)
+    found = left_out(source, EventSchema("user_id", time="timestamp", categorical=None, numeric=None))
+    assert found["amount"].startswith("holds numbers and text such as 'n/a'")

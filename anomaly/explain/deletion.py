@@ -33,8 +33,11 @@ _BLOCK = 200_000
 
 
 def without(X: SequenceStore, kept_T: NDArray[np.bool_]) -> SequenceStore:
-    """Return the sequences with the kept events alone; the time of what is left out passes all the same."""
-    left = X.keep_events(kept_T)
+    """Return the sequences with the kept events alone; the time of what is left out passes all the same.
+
+    They stay known as what they were: else a sequence of the training would vouch for its own copies.
+    """
+    left = X.for_edits().keep_events(kept_T)
     if not X.has_time:
         return left
     clock = np.cumsum(np.nan_to_num(np.asarray(X.delta, np.float64)))[kept_T]

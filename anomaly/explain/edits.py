@@ -149,7 +149,7 @@ class _Search:
         if not tried:
             return np.zeros(0)
         rows = np.array([n for n, _ in tried])
-        store = self.X.take(rows)
+        store = self.X.take(rows).for_edits()
         codes, kept = np.array(store.codes), np.ones(store.n_events, bool)
         for k, (n, changes) in enumerate(tried):
             shift = int(store.offsets[k] - self.X.offsets[n])

@@ -50,6 +50,8 @@ class SequenceStore:
         where there is no time, or sequences are no visits of entities
     silence : (N,) float32, seconds from the last event to the stated end of observation, 0 where the entity went on in
         another sequence; None where no end is stated, there is no time, or closed sequences are no visits of entities
+    edited_from : (N,) `keys` of the sequences that these are edited copies of, or None: members that leave out what a
+        sequence added in `fit` know it in its copies too
     n_entities : number of entity codes, the unknown one included
     closed : whether the end of a sequence means something
     has_time : whether `delta` and `time` mean something
@@ -70,6 +72,7 @@ class SequenceStore:
     event_ids: pl.Series | None = None
     pause: NDArray[np.float32] | None = None
     silence: NDArray[np.float32] | None = None
+    edited_from: NDArray[np.uint64] | None = None
     n_entities: int = 1
     closed: bool = True
     has_time: bool = True
@@ -130,6 +133,7 @@ class SequenceStore:
             event_ids=None if self.event_ids is None else self.event_ids[places],
             pause=None if self.pause is None else self.pause[index],
             silence=None if self.silence is None else self.silence[index],
+            edited_from=None if self.edited_from is None else self.edited_from[index],
         )
 
     def keep_events(self, kept_T: NDArray[np.bool_]) -> SequenceStore:
@@ -153,8 +157,14 @@ class SequenceStore:
         ends[self.lengths > 0] = kept_T[last]
         return ends
 
+    def for_edits(self) -> SequenceStore:
+        """Return the store whose copies stay known as its sequences whatever is changed in them."""
+        return replace(self, edited_from=self.keys())
+
     def keys(self) -> NDArray[np.uint64]:
         """Return (N,) a digest of each sequence's content: codes, values, gaps, entity and length."""
+        if self.edited_from is not None:
+            return self.edited_from
         flat = np.zeros(self.n_events, np.uint64)
         columns = [*self.codes.T, *self.values.view(np.uint32).T, np.nan_to_num(self.delta).view(np.uint32)]
         for column in columns:

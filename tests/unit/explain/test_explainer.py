@@ -90,6 +90,17 @@ def test_what_is_tried_is_scored_again_without_the_event(explained, fitted):
         assert e.fall_T[place] == pytest.approx(e.score_n[owner] - left, abs=1e-6)
 
 
+def test_a_sequence_of_the_training_does_not_vouch_for_its_copies(fitted, odd):
+    ensemble, store, _ = fitted
+    X = store.take(odd)
+    later = np.array(X.delta)
+    later[X.offsets[1:] - 1] += np.float32(1e-3)
+    own, copies = ensemble.score(X).score, ensemble.score(replace(X.for_edits(), delta=later)).score
+    np.testing.assert_allclose(copies, own, atol=0.05)
+    kept = np.ones(X.n_events, bool)
+    np.testing.assert_array_equal(without(X, kept).keys(), X.keys())
+
+
 def test_leaving_out_what_comes_first_lowers_the_score_more_than_the_parts_alone(explained, explainer, fitted, odd):
     parts = explainer.split(fitted[1], odd)
 

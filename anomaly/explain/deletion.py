@@ -148,7 +148,7 @@ def _candidates(
         place = ragged.owner[near] * most + block_T[near]
         name_NDR[:, :, r] = np.bincount(place, names_T[near], N * most).reshape(N, most)
         whole_NDR[:, :, r] = np.bincount(place, minlength=N * most).reshape(N, most) == size_N[:, None]
-    name_NC, new_NC = name_NDR.reshape(N, -1), whole_NDR.reshape(N, -1) & (size_N > 0)[:, None]
+    name_NC, new_NC = name_NDR.reshape(N, most * R), whole_NDR.reshape(N, most * R) & (size_N > 0)[:, None]
     for c in range(1, new_NC.shape[1]):
         new_NC[:, c] &= ~((name_NC[:, :c] == name_NC[:, c : c + 1]) & new_NC[:, :c]).any(axis=1)
     rows, column = np.nonzero(new_NC & (np.cumsum(new_NC, axis=1) <= most))

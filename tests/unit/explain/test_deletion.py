@@ -55,6 +55,13 @@ def test_what_no_ranking_puts_first_is_found_by_trying():
     assert np.isnan(found.fall_T[5:]).all() and (found.fall_T[:4] == 0).all()
 
 
+def test_of_no_sequences_nothing_is_left_out():
+    X = store_of("abc").take([])
+    score, _ = counted(Ragged.sum, lambda code: np.ones(len(code)))
+    found = search(X, score, [np.zeros(0), alike_together(X, np.zeros(0))])
+    assert len(found.step_T) == len(found.fall_T) == len(found.order(np.zeros(0), Ragged(X.offsets))) == 0
+
+
 def test_of_a_set_each_event_has_an_even_share():
     X = store_of("abcdefghijklmnopqrst")
     score, _ = counted(Ragged.sum, lambda code: np.ones(len(code)))

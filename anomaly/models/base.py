@@ -36,8 +36,6 @@ SMALLEST_GAP = 1e-6
 """Seconds: the resolution of the stored times."""
 CHUNK = 4096
 """Events of a piece where the state is carried from piece to piece, or where little overlap makes pieces exact."""
-EPOCH: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
-"""How the training loss is logged; all ranks hold the same."""
 LARGEST_GRADIENT = 1.0
 """Norm beyond which gradients are scaled down."""
 
@@ -176,10 +174,12 @@ class SequenceModel(pl.LightningModule):
         x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
         start_ND = self.start.expand(len(batch.entity_N), -1)
         if self.profile is None:
-            return self.encoder(x_TD, start_ND, batch.cu_seqlens, carry)  # type: ignore[no-any-return]
+            return self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest, carry)  # type: ignore[no-any-return]
         profile_ND = self.profile(self._shown_entities(batch.entity_N))
         profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
-        before_TD, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, carry)
+        before_TD, after_TD = self.encoder(
+            x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, batch.longest, carry
+        )
         return before_TD + profile_TD, after_TD + profile_TD
 
     def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
@@ -199,7 +199,6 @@ class SequenceModel(pl.LightningModule):
         kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
         weight = over_ranks((kept_N * weight_N).sum())
         loss: Tensor = (kept_N * loss_N).sum() / weight.clamp(min=1)
-        self.log("train_loss", over_ranks(loss.detach()), batch_size=int(weight), **EPOCH)
         # Ranks average their gradients, and this is a rank's part of the sum.
         return loss * world_size()
 
@@ -222,6 +221,11 @@ class SequenceModel(pl.LightningModule):
         if batch_idx == 0:
             seed = int(self.params["random_state"]) * 100_003 + self.current_epoch
             torch.manual_seed(seed + 1_000_003 * self.global_rank)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of what was trained on; to log each step's is to wait for the device at each."""
+        loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
+        self.log("train_loss", (self.kept_S * loss_S).sum() / (self.kept_S * weight_S).sum().clamp(min=1))
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's held-out losses."""
@@ -266,8 +270,7 @@ class SequenceModel(pl.LightningModule):
 
     def log_gaps(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Return (T,) the standardised log-gap, NaN where no gap exists, and (T,) whether it is zero."""
-        gap_T = batch.delta_T.clone()
-        gap_T[batch.cu_seqlens[:-1][batch.starts_N & (batch.lengths_N > 0)]] = torch.nan
+        gap_T = batch.delta_T.masked_fill(batch.first_T(), torch.nan)
         mean, std = float(self.params["gap_mean"]), float(self.params["gap_std"])
         return (gap_T.clamp(min=SMALLEST_GAP).log() - mean) / (std or 1.0), gap_T < SMALLEST_GAP
 

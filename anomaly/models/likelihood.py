@@ -105,7 +105,7 @@ class LikelihoodModel(SequenceModel):
         if self.end_head is None:
             return before_TD.new_zeros(len(before_TD)), before_TD.new_zeros(len(batch.entity_N))
         going_T = nn.functional.softplus(self.end_head(before_TD)[:, 0].float())
-        going_T = going_T.index_fill(0, batch.cu_seqlens[:-1][batch.starts_N & (batch.lengths_N > 0)], 0.0)
+        going_T = going_T.masked_fill(batch.first_T(), 0.0)
         last_N = (batch.cu_seqlens[1:] - 1).clamp(min=0)
         end_N = nn.functional.softplus(-self.end_head(after_TD[last_N])[:, 0].float())
         return going_T, torch.where(batch.ends_N, end_N, 0.0)

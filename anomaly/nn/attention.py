@@ -59,12 +59,10 @@ def padded_attention(frequency_E: Tensor, lengths_N: Tensor, longest: int, *, ca
     return attend
 
 
-def packed_attention(frequency_E: Tensor, cu_seqlens: Tensor, n_tokens: int, *, causal: bool) -> Attend:
-    """Attend within (M, H, E), the tokens of all sequences end to end."""
+def packed_attention(frequency_E: Tensor, cu_seqlens: Tensor, n_tokens: int, longest: int, *, causal: bool) -> Attend:
+    """Attend within (M, H, E), the tokens of all sequences end to end, none of more than `longest`."""
     from torch.nn.attention.varlen import varlen_attn
 
-    lengths_N = cu_seqlens.diff()
-    longest = int(lengths_N.max())
     angle_M1E = torch.outer(positions(cu_seqlens, n_tokens), frequency_E)[:, None]
     cos_M1E, sin_M1E = angle_M1E.cos(), angle_M1E.sin()
     ends, window = cu_seqlens.int(), (-1, 0) if causal else (-1, -1)

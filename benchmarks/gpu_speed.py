@@ -141,6 +141,25 @@ def _attention(batch: SequenceBatch) -> float:
     return float((2 * (batch.lengths_N + 1).square() * WIDTH).sum())
 
 
+def fitting(store: SequenceStore, *, compiled: bool) -> dict[str, Any]:
+    """Return events per second of training as `anomaly train` does it: Lightning, validation, checkpoints and all."""
+    epochs = 6
+    detector = NeuralDetector(
+        cell="transformer", width=WIDTH, layers=LAYERS, heads=HEADS, longest=512, compile=compiled, max_time=None
+    )
+    detector.set_params(max_epochs=epochs, patience=epochs)
+    rng = np.random.default_rng(0)
+    held_out = store.take(np.sort(rng.choice(len(store), len(store) // 20, replace=False)))
+    begun = time.perf_counter()
+    detector.fit(store, held_out=held_out)
+    seconds = time.perf_counter() - begun
+    return {
+        "compiled": compiled,
+        "epochs": len(detector.curve_),
+        "events_per_second": round(store.n_events * len(detector.curve_) / seconds),
+    }
+
+
 def scoring(store: SequenceStore) -> dict[str, Any]:
     """Return events per second of every statistic, and of the forward pass alone."""
     torch.manual_seed(0)
@@ -207,10 +226,12 @@ def main() -> None:
             document["training"].append(figure)
             sys.stdout.write(json.dumps(figure) + "\n")
             sys.stdout.flush()
+    document["fitting"] = [fitting(store, compiled=compiled) for compiled in (False, True)]
+    sys.stdout.write(json.dumps(document["fitting"]) + "\n")
     document["scoring"] = scoring(store)
     sys.stdout.write(json.dumps(document["scoring"]) + "\n")
     if args.profile:
-        _profile(Training(store, TOKENS[1], compiled=False))
+        _profile(Training(store, TOKENS[-1], compiled=True))
     write_json(args.out or result_path("gpu_speed", hardware=_device_name()), document)
 
 

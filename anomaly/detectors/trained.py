@@ -40,6 +40,10 @@ SCORING_TOKENS = 1 << 15
 """Padded events of one scoring batch."""
 
 
+LARGEST_BATCH = {"cpu": 1 << 14, "gpu": 1 << 16}
+"""Padded events of a training batch whose size is left open; see the benchmark gpu_speed."""
+
+
 class TrainedDetector(Detector):
     """A detector whose model Lightning trains.
 
@@ -49,9 +53,10 @@ class TrainedDetector(Detector):
     cell : "gru", "lstm", "tcn" or "transformer"
     width, layers, heads, mixture, latent, masks, dropout, entity_dropout, trim, learning_rate, weight_decay
         See the model of the objective; those it does not know are not used.
-    max_epochs, patience, precision, accelerator, devices, max_time
+    max_epochs, patience, precision, accelerator, devices, compile, max_time
         See `anomaly.models.training.TrainingPlan`.
-    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of at most 16,384
+    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of at most 16,384, on a GPU
+        65,536: smaller ones leave it waiting
     longest : training cuts longer sequences into pieces; where no state can be carried on, scoring also reads pieces,
         half of each as context
     augment : what is done to training batches, see `anomaly.sequences.augment`
@@ -89,6 +94,7 @@ class TrainedDetector(Detector):
         precision: str = "auto",
         accelerator: str = "auto",
         devices: int = 1,
+        compile: bool = False,
         max_time: str | None = "00:00:08:00",
         random_state: int = 0,
     ) -> None:
@@ -115,6 +121,7 @@ class TrainedDetector(Detector):
         self.precision = precision
         self.accelerator = accelerator
         self.devices = devices
+        self.compile = compile
         self.max_time = max_time
         self.random_state = random_state
 
@@ -177,18 +184,21 @@ class TrainedDetector(Detector):
         data = SequenceDataModule(
             train=X, held_out=held_out, tokens=self._tokens(X), longest=self.longest, seed=self.random_state
         )
-        names = ("max_epochs", "patience", "max_time", "precision", "accelerator", "devices", "random_state")
+        names = ("max_epochs", "patience", "max_time", "precision", "accelerator", "devices", "compile", "random_state")
         plan = TrainingPlan(**{name: getattr(self, name) for name in names})
         return model, train_model(model, data, plan, folder, progress)
 
     def _tokens(self, X: SequenceStore) -> int:
         if self.batch_tokens != "auto":
             return self.batch_tokens
-        return int(np.clip(X.n_events // 60, self._model_class().smallest_batch, 16_384))
+        most = LARGEST_BATCH["gpu" if self._on_gpu() else "cpu"]
+        return int(np.clip(X.n_events // 60, self._model_class().smallest_batch, most))
+
+    def _on_gpu(self) -> bool:
+        return self.accelerator != "cpu" and torch.cuda.is_available()
 
     def _on_device(self) -> Any:
-        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
-        return self.model_.to("cuda" if on_gpu else "cpu").eval()
+        return self.model_.to("cuda" if self._on_gpu() else "cpu").eval()
 
     def _batches(self, X: SequenceStore) -> Iterator[tuple[SequenceBatch, Pieces]]:
         """Yield what the model reads, in the order in which states are carried on."""

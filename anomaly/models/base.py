@@ -193,7 +193,7 @@ class SequenceModel(pl.LightningModule):
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the sequences that are kept; over all ranks, where there are several."""
         batch = batch if self.augment is None else self.augment(batch)
-        loss_N, weight_N = self._losses_to_train_on(batch)
+        loss_N, weight_N = self.losses_to_train_on(batch)
         self.loss_S.index_add_(0, batch.index_N, loss_N.detach().float())
         self.weight_S.index_add_(0, batch.index_N, weight_N.float())
         kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
@@ -202,7 +202,8 @@ class SequenceModel(pl.LightningModule):
         # Ranks average their gradients, and this is a rank's part of the sum.
         return loss * world_size()
 
-    def _losses_to_train_on(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+    def losses_to_train_on(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Return `sequence_losses`, against the worst small shift of the embedded events where that is asked for."""
         if self.adversarial <= 0:
             return self.sequence_losses(batch)
         return adversarial_losses(self.embedding, lambda: self.sequence_losses(batch), self.adversarial)

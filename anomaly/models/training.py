@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from anomaly.models.base import SequenceModel
     from anomaly.sequences.datamodule import SequenceDataModule
 
     Progress = Callable[[str, int, int], None]
@@ -50,6 +51,7 @@ class TrainingPlan:
     precision : "32-true", "bf16-mixed" or "auto"
     accelerator, devices : of the Lightning trainer; with more than one device each has a process of its own, which
         takes its share of every batch, so that the loss is that of one
+    compile : whether kernels of a training step are fused; the first steps then take about a minute
     random_state : seed of weights, dropout and order
     """
 
@@ -59,6 +61,7 @@ class TrainingPlan:
     precision: str
     accelerator: str
     devices: int
+    compile: bool
     random_state: int
 
 
@@ -79,7 +82,7 @@ class TrainingOutcome:
 
 
 def train_model(
-    model: pl.LightningModule,
+    model: SequenceModel,
     data: SequenceDataModule,
     plan: TrainingPlan,
     folder: Path,
@@ -90,7 +93,7 @@ def train_model(
     if finished.exists():
         outcome = TrainingOutcome(**json.loads(finished.read_text()))
     else:
-        with _own_randomness(plan.random_state), _quiet():
+        with _own_randomness(plan.random_state), _quiet(), _fused(model, plan.compile):
             trainer = _trainer(plan, model, folder, progress)
             trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
         outcome = _outcome(folder)
@@ -211,6 +214,17 @@ class _Report(Callback):
         """Report the step."""
         steps = trainer.estimated_stepping_batches
         self.progress("training", trainer.global_step, int(steps) if np.isfinite(steps) else 0)
+
+
+@contextmanager
+def _fused(model: SequenceModel, wanted: bool) -> Iterator[None]:
+    """Compile what a step trains on for as long as it trains; sizes of batches are no constants."""
+    if wanted:
+        vars(model)["losses_to_train_on"] = torch.compile(model.losses_to_train_on, dynamic=True)
+    try:
+        yield
+    finally:
+        vars(model).pop("losses_to_train_on", None)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def test_packed_attention_is_the_plain_form(causal: bool, lengths: list[int]) ->
         found[packed] = [before.float(), after.float(), own.grad, *gradients]
     for plain, other in zip(found[False], found[True], strict=True):
         # Half precision keeps eight bits.
-        scale = float(plain.abs().max())
+        scale = float(plain.detach().abs().max())
         torch.testing.assert_close(other, plain, atol=3e-2 * scale, rtol=3e-2)
 
 
@@ -113,9 +113,10 @@ def test_residuals_equal_those_of_a_cpu(objective: Any, cell: Any) -> None:
     expected = model.residuals(batch)
     found = model.cuda().residuals(batch.to("cuda"))
     for f in fields(Residuals):
-        torch.testing.assert_close(
-            getattr(found, f.name).cpu(), getattr(expected, f.name), atol=1e-3, rtol=1e-3, equal_nan=True
-        )
+        here, there = getattr(found, f.name).cpu(), getattr(expected, f.name)
+        close = torch.isclose(here, there, atol=1e-3, rtol=1e-3, equal_nan=True)
+        # A tail counts the values that are no more probable: where two are equally so, rounding decides.
+        assert close.float().mean() > (0.999 if f.name == "tail_TF" else 0.9999999), f.name
 
 
 @pytest.mark.parametrize(("objective", "cell"), [*CASES, ("contrastive", "gru"), ("one_class", "transformer")])
@@ -129,6 +130,16 @@ def test_it_trains_and_scores(objective: Any, cell: Any) -> None:
     test = shop(30, seed=1)
     alone = np.concatenate([found.decision_function(test.take([k])) for k in range(len(test))])
     np.testing.assert_allclose(alone, found.decision_function(test), rtol=1e-3, atol=1e-3)
+
+
+def test_fused_kernels_learn_what_single_ones_do() -> None:
+    X, options = shop(80), {"width": 32, "max_epochs": 2, "dropout": 0.0, "entity_dropout": 0.0, "max_time": None}
+    plain, fused = (
+        NeuralDetector(cell="transformer", accelerator="gpu", compile=compile, **options).fit(X)
+        for compile in (False, True)
+    )
+    for one, other in zip(plain.curve_, fused.curve_, strict=True):
+        assert other == pytest.approx(one, rel=2e-2)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

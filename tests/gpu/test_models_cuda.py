@@ -116,7 +116,7 @@ def test_residuals_equal_those_of_a_cpu(objective: Any, cell: Any) -> None:
         here, there = getattr(found, f.name).cpu(), getattr(expected, f.name)
         close = torch.isclose(here, there, atol=1e-3, rtol=1e-3, equal_nan=True)
         # A tail counts the values that are no more probable: where two are equally so, rounding decides.
-        assert close.float().mean() > (0.999 if f.name == "tail_TF" else 0.9999999), f.name
+        assert (~close).sum() <= (here.numel() // 1000 if f.name == "tail_TF" else 0), f.name
 
 
 @pytest.mark.parametrize(("objective", "cell"), [*CASES, ("contrastive", "gru"), ("one_class", "transformer")])

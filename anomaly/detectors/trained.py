@@ -17,8 +17,7 @@ import torch
 from anomaly.base import Detector
 from anomaly.detectors.carried import CarriedStates
 from anomaly.errors import DataError
-from anomaly.models.training import TrainingOutcome, TrainingPlan, train_model
-from anomaly.sequences.datamodule import SequenceDataModule, scoring_batches
+from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.split import latest_per_entity
 
 if TYPE_CHECKING:
@@ -27,14 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.models.base import SequenceModel
-    from anomaly.models.training import Progress
+    from anomaly.models.training import Progress, TrainingOutcome
     from anomaly.models.warm import WarmStart
     from anomaly.nn.encoders import Cell
     from anomaly.sequences.augment import Augmentation
     from anomaly.sequences.batch import Pieces, SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
-SCORING_TOKENS = 1 << 15
+SCORING_TOKENS = 1 << 14
 """Padded events of one scoring batch."""
 
 
@@ -164,6 +163,10 @@ class TrainedDetector(Detector):
     def _train(
         self, X: SequenceStore, held_out: SequenceStore, folder: Path, progress: Progress
     ) -> tuple[Any, TrainingOutcome]:
+        # Lightning takes seconds to import, and who only scores does not need it.
+        from anomaly.models.training import TrainingPlan, train_model
+        from anomaly.sequences.datamodule import SequenceDataModule
+
         kind = self._model_class()
         X = X if self.start is None else self.start.rehearse(X)
         with torch.random.fork_rng():

@@ -23,11 +23,13 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from anomaly.atomic import write_json
 from anomaly.models.checkpoint import SafetensorsCheckpointIO
+from anomaly.models.lightning import LightningTraining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from anomaly.models.base import SequenceModel
     from anomaly.sequences.datamodule import SequenceDataModule
 
     Progress = Callable[[str, int, int], None]
@@ -79,7 +81,7 @@ class TrainingOutcome:
 
 
 def train_model(
-    model: pl.LightningModule,
+    model: SequenceModel,
     data: SequenceDataModule,
     plan: TrainingPlan,
     folder: Path,
@@ -92,7 +94,7 @@ def train_model(
     else:
         with _own_randomness(plan.random_state), _quiet():
             trainer = _trainer(plan, model, folder, progress)
-            trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+            trainer.fit(LightningTraining(model), datamodule=data, ckpt_path=str(last) if last.exists() else None)
         outcome = _outcome(folder)
         write_json(finished, asdict(outcome))
     weights = SafetensorsCheckpointIO().load_checkpoint(folder / outcome.best)["state_dict"]
@@ -101,7 +103,7 @@ def train_model(
     return outcome
 
 
-def _trainer(plan: TrainingPlan, model: pl.LightningModule, folder: Path, progress: Progress) -> pl.Trainer:
+def _trainer(plan: TrainingPlan, model: SequenceModel, folder: Path, progress: Progress) -> pl.Trainer:
     best = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
     )
@@ -130,12 +132,12 @@ def _trainer(plan: TrainingPlan, model: pl.LightningModule, folder: Path, progre
     )
 
 
-def _precision(plan: TrainingPlan, model: pl.LightningModule) -> Any:
+def _precision(plan: TrainingPlan, model: SequenceModel) -> Any:
     """Choose by what was measured: bf16 pays on a GPU, and at width 128 on a CPU that multiplies it."""
     if plan.precision != "auto":
         return plan.precision
     gpu = torch.cuda.is_available() and plan.accelerator != "cpu"
-    wide = int(getattr(model, "params", {}).get("width", 0)) >= WIDE
+    wide = int(model.params["width"]) >= WIDE
     return "bf16-mixed" if gpu or (wide and multiplies_bf16()) else "32-true"
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Tail = Literal["upper", "both"]
 
+THRESHOLD_ROWS = 10_000
+"""Fitted rows that a detector scores for its threshold, at most."""
+
 
 @dataclass(frozen=True)
 class FeatureMatrix:
@@ -49,6 +52,10 @@ class FeatureMatrix:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def take(self, rows: NDArray[np.int64]) -> FeatureMatrix:
+        """Return some of the rows, in that order."""
+        return FeatureMatrix(self.values[rows], self.names, None if self.keys is None else self.keys[rows])
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,9 @@ class Detector(Estimator, ABC):
     ----------
     decision_scores_ : (n,) float64
         Scores of the rows given to `fit`, as `decision_function` returns them for these rows; of the held-out rows
-        alone where a detector calibrates on such.
+        alone where a detector calibrates on such. Of many rows they are computed when they are read.
     threshold_ : float
-        Quantile ``1 - contamination`` of `decision_scores_`.
+        Quantile ``1 - contamination`` of `decision_scores_`, or of those of some rows where there are many.
     """
 
     reads: ClassVar[Literal["sequences", "features"]] = "features"
@@ -97,7 +104,6 @@ class Detector(Estimator, ABC):
 
     uses_labels: ClassVar[bool] = False
 
-    decision_scores_: NDArray[np.float64]
     threshold_: float
 
     @abstractmethod
@@ -117,11 +123,30 @@ class Detector(Estimator, ABC):
         self._check_fitted()
         return (self.decision_function(X) > self.threshold_).astype(np.int64)
 
+    @property
+    def decision_scores_(self) -> NDArray[np.float64]:
+        """(n,) scores of the rows given to `fit`."""
+        if "decision_scores_" not in self.__dict__:
+            if "_unscored" not in self.__dict__:
+                raise AttributeError("decision_scores_ are those of a fit, and were not kept in the file")
+            self.decision_scores_ = self.decision_function(self.__dict__.pop("_unscored"))
+        scores: NDArray[np.float64] = self.__dict__["decision_scores_"]
+        return scores
+
+    @decision_scores_.setter
+    def decision_scores_(self, scores: NDArray[np.float64]) -> None:
+        self.__dict__["decision_scores_"] = scores
+
     def _set_scores(self, X: Any) -> Self:
-        """Keep the scores of the fitted rows and the threshold that follows from `contamination`."""
-        self.decision_scores_ = self.decision_function(X)
-        contamination = getattr(self, "contamination", 0.01)
-        self.threshold_ = float(np.quantile(self.decision_scores_, 1 - contamination))
+        """Set the threshold that follows from `contamination`, and the scores where these are few."""
+        n, some = len(X), X
+        self.__dict__.pop("decision_scores_", None)
+        self._unscored = X
+        if n > THRESHOLD_ROWS:
+            rng = np.random.default_rng(getattr(self, "random_state", 0))
+            some = X.take(np.sort(rng.choice(n, THRESHOLD_ROWS, replace=False)))
+        scores = self.decision_scores_ if some is X else self.decision_function(some)
+        self.threshold_ = float(np.quantile(scores, 1 - getattr(self, "contamination", 0.01)))
         return self
 
     def _check_fitted(self) -> None:
@@ -182,6 +207,10 @@ class EventDetector(Detector):
     def event_statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics of every event, for runs in which the event is the item."""
         return Statistics(self.score_events(X)[:, None], ("",))
+
+    def embed(self, X: SequenceStore) -> NDArray[np.float32] | None:
+        """Return (N, D), one vector per sequence, or None where the detector has none."""
+        return None
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, fields and event statistics together; override where one pass yields them all."""

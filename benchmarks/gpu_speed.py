@@ -95,10 +95,10 @@ class Training:
     def step(self, batch: SequenceBatch) -> None:
         """Do one step."""
         with torch.autocast("cuda", torch.bfloat16):
-            loss = self.model.training_step(batch, 0)
+            loss = self.model.training_loss(batch)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.model.configure_gradient_clipping()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
 
     def events_per_second(self, events: int) -> float:

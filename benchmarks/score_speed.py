@@ -23,7 +23,7 @@ from speed_data import SIZES, interleave, ratio, speed_store
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.trained import SCORING_TOKENS
 from anomaly.models.next_event import NextEventModel
-from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.batch import scoring_batches
 
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore

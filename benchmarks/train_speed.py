@@ -149,7 +149,6 @@ class Ours:
         self.model = NextEventModel.for_store(
             store, cell=cell, layers=LAYERS[cell], width=WIDTH, heads=HEADS, dropout=DROPOUT
         ).train()
-        self.model.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-3, weight_decay=0.01)
         # The budget that the detector chooses for this many events.
         tokens = int(np.clip(store.n_events // 60, 256, 16_384))
@@ -163,7 +162,7 @@ class Ours:
             batch = next(self.batches)
             # What Lightning's bf16-mixed does.
             with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-                loss = self.model.training_step(batch, 0)
+                loss = self.model.training_loss(batch)
             _step(loss, self.model, self.optimizer)
             seen += len(batch.codes_TF)
         return seen

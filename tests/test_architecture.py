@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -134,3 +136,9 @@ def test_public_names_resolve() -> None:
     assert set(anomaly.__all__) <= set(dir(anomaly))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = anomaly.nothing
+
+
+def test_scoring_needs_no_lightning() -> None:
+    code = "import sys, anomaly.detectors.neural, anomaly.artifact.run; print('pytorch_lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

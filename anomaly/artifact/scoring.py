@@ -85,9 +85,11 @@ def score_events(
     return ScoredEvents(tables, prepared, _drift(prepared.store, encoder))
 
 
-def score_store(store: SequenceStore, *, ensemble: Any, policy: ThresholdPolicy, unit: str) -> ScoreTables:
-    """Score sequences that are already encoded."""
-    scored = ensemble.score(store)
+def score_store(
+    store: SequenceStore, *, ensemble: Any, policy: ThresholdPolicy, unit: str, fitted: bool = False
+) -> ScoreTables:
+    """Score sequences that are already encoded; `fitted` where the ensemble has just been fitted on them."""
+    scored = ensemble.score_fitted(store) if fitted else ensemble.score(store)
     return score_tables(store, scored, policy.flag(scored.score, scored.p_value), unit)
 
 

@@ -97,7 +97,7 @@ def _fit(
 
 def _score(run: Run, store: SequenceStore, recipe: Recipe) -> ScoreTables:
     begun = time.perf_counter()
-    tables = score_store(store, ensemble=recipe.ensemble, policy=recipe.policy, unit=recipe.unit)
+    tables = score_store(store, ensemble=recipe.ensemble, policy=recipe.policy, unit=recipe.unit, fitted=True)
     tables.save(run.path / "scores.parquet")
     recipe.seconds["score"] = time.perf_counter() - begun
     run.log("scored", seconds=round(recipe.seconds["score"], 1), flagged=int(tables.scores["flagged"].sum()))

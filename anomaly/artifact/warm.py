@@ -15,7 +15,7 @@ from anomaly.errors import ConfigError, DataError
 from anomaly.events.growth import GrowingEncoder, code_maps, inverse
 from anomaly.metrics.ranking import average_precision
 from anomaly.models.warm import WarmStart
-from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.replay import recoded
 
 if TYPE_CHECKING:

@@ -37,7 +37,7 @@ _ROWWISE = {"IsolationForest"}
 """Estimators that score a row that they were fitted on as any other."""
 _LIMIT = 1e12
 _BLOCK, _FIXED = 50_000, 64
-_FORESTS, _POOL, _SAMPLE = ("IForest", "IsolationForest"), 25_600, 2_000
+_FORESTS, _POOL = ("IForest", "IsolationForest"), 25_600
 
 
 class PyODDetector(Detector):
@@ -93,7 +93,7 @@ class PyODDetector(Detector):
             scaling = "none" if kind.__name__ in _FREE_OF_SCALE else "robust"
         self.prepare_ = TablePreparer(scaling=scaling, constants=self.constants).fit(X)
         rows = self._reference_rows(len(X), kind.__name__, options)
-        values = self.prepare_.transform(_rows(X, rows))
+        values = self.prepare_.transform(X.take(rows))
         if kind.__name__ not in _LINEAR:
             values = _spread(values, self.random_state)
         self.estimator_ = None
@@ -114,30 +114,6 @@ class PyODDetector(Detector):
         self.keys_, first = np.unique(_keys(X)[rows], return_index=True)
         self.scores_ = self._clean(scores)[first]
 
-    def _set_scores(self, X: FeatureMatrix) -> Self:
-        """Set the threshold; where scoring costs more than fitting, from a sample, and score all when they are read."""
-        if type(self.estimator_).__name__ not in _ROWWISE or len(X) <= self.reference:
-            return super()._set_scores(X)
-        self._unscored = X
-        drawn = np.random.default_rng(self.random_state).choice(len(X), min(_SAMPLE, self.reference), replace=False)
-        scores = self.decision_function(_rows(X, np.sort(drawn)))
-        self.threshold_ = float(np.quantile(scores, 1 - self.contamination))
-        return self
-
-    @property
-    def decision_scores_(self) -> Float:
-        """(n,) scores of the rows given to `fit`."""
-        if "decision_scores_" not in self.__dict__:
-            if "_unscored" not in self.__dict__:
-                raise AttributeError("decision_scores_ are those of a fit, and were not kept in the file")
-            self.decision_scores_ = self.decision_function(self.__dict__.pop("_unscored"))
-        scores: Float = self.__dict__["decision_scores_"]
-        return scores
-
-    @decision_scores_.setter
-    def decision_scores_(self, scores: Float) -> None:
-        self.__dict__["decision_scores_"] = scores
-
     def decision_function(self, X: FeatureMatrix) -> Float:
         """Return (n,) finite scores; rows are scored one block at a time."""
         self._check_fitted()
@@ -154,7 +130,7 @@ class PyODDetector(Detector):
         with self._quiet():
             for start in range(0, len(new), _BLOCK):
                 rows = new[start : start + _BLOCK]
-                out[rows] = self._clean(_score(self.estimator_, self.prepare_.transform(_rows(X, rows))))
+                out[rows] = self._clean(_score(self.estimator_, self.prepare_.transform(X.take(rows))))
         return out
 
     def _reference_rows(self, n: int, name: str, options: dict[str, Any]) -> NDArray[np.int64]:
@@ -298,10 +274,6 @@ def _training_scores(estimator: Any, values: NDArray[np.float32]) -> Float:
     if hasattr(estimator, "decision_scores_"):
         return np.asarray(estimator.decision_scores_, np.float64)
     return _score(estimator, values)
-
-
-def _rows(X: FeatureMatrix, rows: NDArray[np.int64]) -> FeatureMatrix:
-    return FeatureMatrix(X.values[rows], X.names)
 
 
 def _keys(X: FeatureMatrix) -> NDArray[np.uint64]:

@@ -55,18 +55,9 @@ class EmbeddingDetector(TrainedDetector):
 
     @torch.inference_mode()
     def embed(self, X: SequenceStore) -> NDArray[np.float32]:
-        """Return (N, D), one vector per sequence; of pieces of a sequence the mean, by length."""
-        model, carried = self._on_device(), self._carried(X)
-        total_ND, weight_N = np.zeros((len(X), model.embedding_width), np.float32), np.zeros(len(X), np.float32)
-        for batch, pieces in self._batches(X):
-            carry = carried.begin(pieces)
-            embedding_PD = model.embed(batch, carry).float().cpu().numpy()
-            carried.end(pieces, carry)
-            length_P = pieces.lengths.astype(np.float32)
-            np.add.at(total_ND, pieces.sequence, embedding_PD * length_P[:, None])
-            np.add.at(weight_N, pieces.sequence, length_P)
-        mean_ND = torch.from_numpy(total_ND / np.maximum(weight_N, 1)[:, None]).to(model.device)
-        settled: NDArray[np.float32] = model.settle(mean_ND).cpu().numpy()
+        """Return (N, D), one vector per sequence."""
+        mean_ND = torch.from_numpy(self._embed(X)).to(self.model_.device)
+        settled: NDArray[np.float32] = self.model_.settle(mean_ND).cpu().numpy()
         return settled
 
     def _model_class(self) -> type[SequenceModel]:

@@ -12,8 +12,8 @@ import torch
 
 from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.buffer import ResidualBuffer
-from anomaly.detectors.trained import TrainedDetector, blocks
-from anomaly.features.segments import reported
+from anomaly.detectors.trained import TrainedDetector
+from anomaly.features.segments import blocks, reported
 from anomaly.models.objectives import EVENT_MODELS
 from anomaly.scores.statistics import EventResiduals, event_statistics, gap_evidence, sequence_statistics
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from anomaly.models.likelihood import LikelihoodModel
     from anomaly.sequences.store import SequenceStore
+
+EVENTS_AT_ONCE = 1 << 20
+"""Events scored before their residuals are reduced: bounds the memory of a pass."""
 
 
 class NeuralDetector(TrainedDetector, EventDetector):
@@ -35,7 +38,9 @@ class NeuralDetector(TrainedDetector, EventDetector):
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, evidence per event and field, and embeddings, from one pass."""
         self._check_fitted()
-        return Analysis.concat([self.analyse_residuals(block, self._pass(block)) for block in blocks(X)])
+        return Analysis.concat(
+            [self.analyse_residuals(block, self._pass(block)) for block in blocks(X, EVENTS_AT_ONCE)]
+        )
 
     def statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics bank of every sequence."""
@@ -62,9 +67,8 @@ class NeuralDetector(TrainedDetector, EventDetector):
 
     def embed(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (N, D), one vector per sequence."""
-        embedding_ND = self.analyse(X).embedding_ND
-        assert embedding_ND is not None
-        return embedding_ND
+        self._check_fitted()
+        return self._embed(X)
 
     def residuals(self, X: SequenceStore) -> EventResiduals:
         """Return what the model says about every event, unreduced: all of it is held in memory."""

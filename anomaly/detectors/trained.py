@@ -17,8 +17,7 @@ import torch
 from anomaly.base import Detector
 from anomaly.detectors.carried import CarriedStates
 from anomaly.errors import DataError
-from anomaly.models.training import TrainingOutcome, TrainingPlan, train_model
-from anomaly.sequences.datamodule import SequenceDataModule, scoring_batches
+from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.split import latest_per_entity
 
 if TYPE_CHECKING:
@@ -27,16 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.models.base import SequenceModel
-    from anomaly.models.training import Progress
+    from anomaly.models.training import Progress, TrainingOutcome
     from anomaly.models.warm import WarmStart
     from anomaly.nn.encoders import Cell
     from anomaly.sequences.augment import Augmentation
     from anomaly.sequences.batch import Pieces, SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
-EVENTS_AT_ONCE = 1 << 20
-"""Events scored before their residuals are reduced: bounds the memory of a pass."""
-SCORING_TOKENS = 1 << 15
+SCORING_TOKENS = 1 << 14
 """Padded events of one scoring batch."""
 
 
@@ -173,6 +170,10 @@ class TrainedDetector(Detector):
     def _train(
         self, X: SequenceStore, held_out: SequenceStore, folder: Path, progress: Progress
     ) -> tuple[Any, TrainingOutcome]:
+        # Lightning takes seconds to import, and who only scores does not need it.
+        from anomaly.models.training import TrainingPlan, train_model
+        from anomaly.sequences.datamodule import SequenceDataModule
+
         kind = self._model_class()
         X = X if self.start is None else self.start.rehearse(X)
         with torch.random.fork_rng():
@@ -208,18 +209,23 @@ class TrainedDetector(Detector):
         ):
             yield batch.to(self.model_.device), pieces
 
+    @torch.inference_mode()
+    def _embed(self, X: SequenceStore) -> NDArray[np.float32]:
+        """Return (N, D), one vector per sequence; of pieces of a sequence the mean, by length."""
+        model, carried = self._on_device(), self._carried(X)
+        total_ND, weight_N = np.zeros((len(X), model.embedding_width), np.float32), np.zeros(len(X), np.float32)
+        for batch, pieces in self._batches(X):
+            carry = carried.begin(pieces)
+            embedding_PD = model.embed(batch, carry).float().cpu().numpy()
+            carried.end(pieces, carry)
+            length_P = pieces.lengths.astype(np.float32)
+            np.add.at(total_ND, pieces.sequence, embedding_PD * length_P[:, None])
+            np.add.at(weight_N, pieces.sequence, length_P)
+        total_ND /= np.maximum(weight_N, 1)[:, None]
+        return total_ND
+
     def _carried(self, X: SequenceStore) -> CarriedStates:
         return CarriedStates(X, self.model_.reading(self.longest))
-
-
-def blocks(X: SequenceStore) -> Iterator[SequenceStore]:
-    """Yield runs of consecutive sequences of about `EVENTS_AT_ONCE` events."""
-    if X.n_events <= EVENTS_AT_ONCE:
-        yield X
-        return
-    block_N = (X.offsets[:-1] - X.offsets[0]) // EVENTS_AT_ONCE
-    for block in np.unique(block_N):
-        yield X.take(np.flatnonzero(block_N == block))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Shapes: T events, N sequences, n items (sequences or events), m statistics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -17,6 +17,7 @@ from anomaly.detectors.columns import ColumnTails
 from anomaly.errors import ConfigError
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.features.embeddings import embedding_matrix, join
+from anomaly.features.segments import blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 REFERENCE_SEQUENCES, REFERENCE_EVENTS = 20_000, 500_000
 """What members on features learn from, at most."""
+EVENTS_AT_ONCE = 1 << 18
+"""Events that are read at a time: what members hold of each is many times what is kept of it."""
 
 Unit = Literal["sequence", "event"]
 
@@ -41,12 +44,26 @@ class BankReading:
     ----------
     statistics : (n, m)
     fields_TF : evidence per event and field of the leading event detector
-    event_T : evidence per event of that detector
     """
 
     statistics: Statistics
     fields_TF: NDArray[np.float32]
-    event_statistics: Statistics
+
+    @classmethod
+    def concat(cls, parts: list[BankReading]) -> BankReading:
+        """Lay the readings of consecutive sequences end to end."""
+        if len(parts) == 1:
+            return parts[0]
+        statistics = Statistics.concat([part.statistics for part in parts])
+        return cls(statistics, np.concatenate([part.fields_TF for part in parts]))
+
+    def in_order(self, X: SequenceStore, read: NDArray[np.int64]) -> BankReading:
+        """Return a reading of all sequences of a store, the items, in its order, given the order of the reading."""
+        place = np.argsort(read)
+        begin = (np.cumsum(X.lengths[read]) - X.lengths[read])[place]
+        events = np.arange(X.n_events) + np.repeat(begin - (X.offsets[:-1] - X.offsets[0]), X.lengths)
+        statistics = replace(self.statistics, values=self.statistics.values[place])
+        return BankReading(statistics, self.fields_TF[events])
 
 
 class MemberBank(Estimator):
@@ -110,15 +127,9 @@ class MemberBank(Estimator):
         ----------
         known : analyses of this store that members have made already, by name
         """
-        members = self.event_members_.items()
-        analyses = {name: known[name] if name in known else member.analyse(X) for name, member in members}
-        lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
-        parts = {name: self._items(analysis) for name, analysis in analyses.items()}
-        parts |= {name: member.statistics(X) for name, member in self.sequence_members_.items()}
-        if self.table_members_:
-            features = self._features(X, lead)
-            parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
-        return BankReading(_side_by_side(parts), lead.fields_TF, lead.event_statistics)
+        if known:
+            return self._read(X, known)
+        return BankReading.concat([self._read(block, known) for block in blocks(X, EVENTS_AT_ONCE)])
 
     def features(self, X: SequenceStore, embedding_ND: NDArray[np.float32] | None) -> FeatureMatrix:
         """Return what the members on features read, given the embedding of the leading event detector."""
@@ -140,17 +151,25 @@ class MemberBank(Estimator):
         """The detector whose evidence per event and field is told, and whose embedding joins the features."""
         return self.lead_ or next(iter(self.event_members_.values()))
 
+    def _read(self, X: SequenceStore, known: Mapping[str, Analysis]) -> BankReading:
+        members = self.event_members_.items()
+        analyses = {name: known[name] if name in known else member.analyse(X) for name, member in members}
+        lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
+        parts = {name: self._items(analysis) for name, analysis in analyses.items()}
+        parts |= {name: member.statistics(X) for name, member in self.sequence_members_.items()}
+        if self.table_members_:
+            features = self.features(X, lead.embedding_ND)
+            parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
+        return BankReading(_side_by_side(parts), lead.fields_TF)
+
     def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[..., None]) -> None:
         progress("computing features")
         reference = X.take(_reference(X, np.random.default_rng(self.random_state)))
         self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(reference)
-        features = self._features(reference, self.leader.analyse(reference))
+        features = self.features(reference, self.leader.embed(reference))
         for name, member in tables.items():
             progress(f"fitting {name}")
-            self.table_members_[name] = clone(member).fit(features)
-
-    def _features(self, X: SequenceStore, lead: Analysis) -> FeatureMatrix:
-        return self.features(X, lead.embedding_ND)
+            self.table_members_[name] = _without_rows(clone(member).fit(features))
 
     def _items(self, analysis: Analysis) -> Statistics:
         return analysis.statistics if self.unit == "sequence" else analysis.event_statistics
@@ -166,7 +185,12 @@ def _fit_member(
     options: dict[str, Any] = {}
     if getattr(member, "trains_with_held_out", False):
         options = {"held_out": held_out, "workspace": workspace, "progress": progress}
-    member.fit(X, **options)
+    return _without_rows(member.fit(X, **options))
+
+
+def _without_rows(member: Detector) -> Detector:
+    """Let go of the fitted rows, whose scores nobody asks a member for."""
+    member.__dict__.pop("_unscored", None)
     return member
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.base import clone
 
 from anomaly.base import Detector, Statistics
-from anomaly.ensemble.bank import MemberBank
+from anomaly.ensemble.bank import BankReading, MemberBank
 from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.power import power_rows
 from anomaly.ensemble.ratio import LikelihoodRatio
@@ -33,9 +33,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.base import ScoreCalibrator, ScoreCombiner
-    from anomaly.ensemble.bank import BankReading, Unit
+    from anomaly.ensemble.bank import Unit
     from anomaly.features.aggregates import SequenceAggregates
     from anomaly.sequences.corrupt import Corruption
+    from anomaly.sequences.split import Split
     from anomaly.sequences.store import SequenceStore
 
     Floats = NDArray[np.float64]
@@ -168,11 +169,23 @@ class CalibratedEnsemble(Detector):
         scored = self.score_unlabelled(X)
         return scored if self.labelled_ is None else self.labelled_.rank(self, self._seen(X), scored)
 
+    def score_fitted(self, X: SequenceStore) -> Scored:
+        """Return the scores of the store that `fit` was given, once, without reading again what calibrates."""
+        known: BankReading | None = self.__dict__.pop("_held_out_reading", None)
+        if known is None:
+            return self.score(X)
+        X = self._seen(X)
+        train, held_out = self._sequences(X)
+        found = BankReading.concat([self.bank_.read(X.take(train)), known])
+        return self._score(X, found.in_order(X, np.concatenate([train, held_out])))
+
     def score_unlabelled(self, X: SequenceStore) -> Scored:
         """Return the scores as they are without labels."""
         self._check_fitted()
         X = self._seen(X)
-        reading = self.bank_.read(X)
+        return self._score(X, self.bank_.read(X))
+
+    def _score(self, X: SequenceStore, reading: BankReading) -> Scored:
         items, lengths = self._items(X)
         P_nm = self.calibrator_.p_values(_rows(reading.statistics, items), lengths)
         p_value = self._p_of_evidence(self.combiner_.combine(P_nm), lengths)
@@ -220,9 +233,12 @@ class CalibratedEnsemble(Detector):
         """Return the store with its ends open where in training they told nothing."""
         return replace(X, closed=X.closed and self.closed_)
 
+    def _sequences(self, X: SequenceStore) -> Split:
+        return latest_per_entity(X, self.held_out, random_state=self.random_state)
+
     def _split(self, X: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
         if self.unit == "sequence":
-            train, latest = latest_per_entity(X, self.held_out, random_state=self.random_state)
+            train, latest = self._sequences(X)
             return X.take(train), X.take(latest)
         cut_N = np.maximum(((1 - self.held_out) * X.lengths).astype(np.int64), 1)
         head_T = X.position() < np.repeat(cut_N, X.lengths)
@@ -239,6 +255,8 @@ class CalibratedEnsemble(Detector):
     def _calibrate(self, held_out: SequenceStore) -> _Reference:
         """Calibrate members and events, and return the items that they were calibrated on."""
         reading = self.bank_.read(held_out)
+        if self.unit == "sequence":
+            self._held_out_reading = reading
         self.names_ = reading.statistics.names
         self.event_calibrator_ = clone(self.calibrator)
         self.event_calibrator_.fit(*self._events(held_out, reading))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:

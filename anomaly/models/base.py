@@ -5,27 +5,23 @@ Shapes: T packed events, N sequences, S training sequences, F fields, G numeric 
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
 from anomaly.events.binning import MISSING
-from anomaly.models.ranks import over_ranks, world_size
+from anomaly.models.ranks import over_ranks
 from anomaly.nn.adversarial import adversarial_losses
 from anomaly.nn.embedding import EventEmbedding
 from anomaly.nn.encoders import Cell, build_encoder
 from anomaly.nn.pooling import mean_by_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
+    from collections.abc import Iterable, Sequence
 
     from anomaly.nn.encoders import Carry
     from anomaly.sequences.augment import Augmentation
@@ -36,8 +32,6 @@ SMALLEST_GAP = 1e-6
 """Seconds: the resolution of the stored times."""
 CHUNK = 4096
 """Events of a piece where the state is carried from piece to piece, or where little overlap makes pieces exact."""
-LARGEST_GRADIENT = 1.0
-"""Norm beyond which gradients are scaled down."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Reading:
     carried: bool = False
 
 
-class SequenceModel(pl.LightningModule):
+class SequenceModel(nn.Module):
     """Packed sequences to a loss and an embedding.
 
     Parameters
@@ -157,6 +151,11 @@ class SequenceModel(pl.LightningModule):
         )
 
     @property
+    def device(self) -> torch.device:
+        """Return where the weights are."""
+        return self.start.device
+
+    @property
     def embedding_width(self) -> int:
         """Return the number of columns of `embed`."""
         return int(self.params["width"])
@@ -190,84 +189,44 @@ class SequenceModel(pl.LightningModule):
     def sequence_losses(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Return (N,) the loss of each sequence, and (N,) what it counts; the mean is trained on."""
 
-    def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
-        """Return the mean loss over the sequences that are kept; over all ranks, where there are several."""
+    def begin_training(self, batches: Iterable[SequenceBatch]) -> None:
+        """Learn what is fixed before the first step."""
+
+    def training_loss(self, batch: SequenceBatch) -> Tensor:
+        """Return a batch's share of the mean loss over the sequences that are kept, on all ranks."""
         batch = batch if self.augment is None else self.augment(batch)
         loss_N, weight_N = self.losses_to_train_on(batch)
         self.loss_S.index_add_(0, batch.index_N, loss_N.detach().float())
         self.weight_S.index_add_(0, batch.index_N, weight_N.float())
         kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
         weight = over_ranks((kept_N * weight_N).sum())
-        loss: Tensor = (kept_N * loss_N).sum() / weight.clamp(min=1)
-        # Ranks average their gradients, and this is a rank's part of the sum.
-        return loss * world_size()
+        return (kept_N * loss_N).sum() / weight.clamp(min=1)
+
+    def epoch_loss(self) -> Tensor:
+        """Return the mean loss of what this epoch has trained on so far, on all ranks."""
+        loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
+        return (self.kept_S * loss_S).sum() / (self.kept_S * weight_S).sum().clamp(min=1)
+
+    def begin_epoch(self, number: int) -> None:
+        """Trim the sequences with the largest mean loss of the last epoch, which a checkpoint holds."""
+        if number:
+            loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
+            self.kept_S = self.within_trim(loss_S / weight_S.clamp(min=1))
+        self.loss_S.zero_()
+        self.weight_S.zero_()
+
+    def within_trim(self, mean_S: Tensor) -> Tensor:
+        """Mark all sequences but the share with the largest mean loss that is trimmed."""
+        trim = float(self.params["trim"])
+        if trim <= 0 or not len(mean_S):
+            return torch.ones_like(mean_S, dtype=torch.bool)
+        return mean_S <= torch.quantile(_sample(mean_S), 1 - trim)
 
     def losses_to_train_on(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Return `sequence_losses`, against the worst small shift of the embedded events where that is asked for."""
         if self.adversarial <= 0:
             return self.sequence_losses(batch)
         return adversarial_losses(self.embedding, lambda: self.sequence_losses(batch), self.adversarial)
-
-    def on_train_epoch_start(self) -> None:
-        """Trim the sequences with the largest mean loss of the last epoch, which a checkpoint holds."""
-        if self.current_epoch:
-            loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
-            self.kept_S = self._within_trim(loss_S / weight_S.clamp(min=1))
-        self.loss_S.zero_()
-        self.weight_S.zero_()
-
-    def on_train_batch_start(self, batch: SequenceBatch, batch_idx: int) -> None:
-        """Seed the epoch by its number, so that a resumed training draws what an undisturbed one draws."""
-        # Not before the first batch: a loader draws a number when it starts, and a resumed one starts earlier.
-        if batch_idx == 0:
-            seed = int(self.params["random_state"]) * 100_003 + self.current_epoch
-            torch.manual_seed(seed + 1_000_003 * self.global_rank)
-
-    def on_train_epoch_end(self) -> None:
-        """Log the mean loss of what was trained on; to log each step's is to wait for the device at each."""
-        loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
-        self.log("train_loss", (self.kept_S * loss_S).sum() / (self.kept_S * weight_S).sum().clamp(min=1))
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the last epoch's held-out losses."""
-        self._held_out: list[tuple[Tensor, Tensor, Tensor]] = []
-
-    def validation_step(self, batch: SequenceBatch, batch_idx: int) -> None:
-        """Keep the held-out loss of every sequence."""
-        self._held_out.append((batch.index_N, *self.sequence_losses(batch)))
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the held-out loss, trimmed as the training's is; it stops the training early."""
-        index, loss, weight = (torch.cat(parts) for parts in zip(*self._held_out, strict=True))
-        size = int(over_ranks(index.max() + 1, "max"))
-        loss_H, weight_H = (
-            over_ranks(x.new_zeros(size).index_add(0, index, x)) for x in (loss.float(), weight.float())
-        )
-        seen_H = weight_H > 0
-        loss_H, weight_H = loss_H[seen_H], weight_H[seen_H]
-        kept_H = self._within_trim(loss_H / weight_H)
-        self.log("held_out_loss", (kept_H * loss_H).sum() / (kept_H * weight_H).sum().clamp(min=1), sync_dist=True)
-
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return AdamW with a short warm-up and a cosine decay over all planned steps."""
-        optimizer = torch.optim.AdamW(
-            self.parameters(),
-            lr=float(self.params["learning_rate"]),
-            weight_decay=float(self.params["weight_decay"]),
-            fused=True,
-        )
-        steps = max(int(self.trainer.estimated_stepping_batches), 1)
-        warm = min(100, max(steps // 10, 1))
-
-        def rate(step: int) -> float:
-            return min((step + 1) / warm, 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0))))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def configure_gradient_clipping(self, *args: Any, **options: Any) -> None:
-        """Scale large gradients down; Lightning's own way refuses the fused optimiser."""
-        nn.utils.clip_grad_norm_(self.parameters(), LARGEST_GRADIENT)
 
     def log_gaps(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Return (T,) the standardised log-gap, NaN where no gap exists, and (T,) whether it is zero."""
@@ -283,13 +242,6 @@ class SequenceModel(pl.LightningModule):
             return entity_N
         shown_N = torch.rand(len(entity_N), device=entity_N.device) >= float(self.params["entity_dropout"])
         return entity_N * shown_N
-
-    def _within_trim(self, mean_S: Tensor) -> Tensor:
-        """Mark all sequences but the share with the largest mean loss that is trimmed."""
-        trim = float(self.params["trim"])
-        if trim <= 0 or not len(mean_S):
-            return torch.ones_like(mean_S, dtype=torch.bool)
-        return mean_S <= torch.quantile(_sample(mean_S), 1 - trim)
 
 
 def positive_gaps(store: SequenceStore) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -17,10 +17,13 @@ from anomaly.nn.pooling import mean_by_sequence, sum_by_sequence
 from anomaly.nn.residuals import Residuals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from anomaly.nn.encoders import Carry
     from anomaly.sequences.batch import SequenceBatch
+
+ROWS_AT_ONCE = 2048
+"""Events whose contexts are held at a time on a CPU: those of a whole batch would be fetched from memory again."""
 
 
 class LikelihoodModel(SequenceModel):
@@ -55,7 +58,10 @@ class LikelihoodModel(SequenceModel):
         """Return (R, F) nats of the fields of the judged events alone: all that a second pass needs."""
         before_TD, _ = self.states(batch, carry)
         before_RD, codes_RF, _ = _judged(batch, before_TD)
-        return self.field_heads.surprisal(self.field_heads.contexts(before_RD, codes_RF, whole=False), codes_RF)
+        heads = self.field_heads
+        return torch.cat(
+            [heads.surprisal(heads.contexts(x, c, whole=False), c) for x, c in _parts(before_RD, codes_RF)]
+        )
 
     def losses(self, batch: SequenceBatch) -> Tensor:
         """Return (T,) nats per event, 0 where it is not judged; a sequence's end is charged to its last event."""
@@ -68,10 +74,9 @@ class LikelihoodModel(SequenceModel):
 
     def _judge(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor, embedding_ND: Tensor) -> Residuals:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
-        contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
-        surprisal_RF, expected_RF, tail_RF = self.field_heads.score(contexts_FRD, codes_RF)
-        upper_RG = self.field_heads.upper_tail(contexts_FRD, codes_RF, self.params["ordered"])
-        gap_R, pit_R = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
+        gaps = (x[rows_R] for x in self.log_gaps(batch))
+        parts = [self._judge_events(*part) for part in _parts(before_RD, codes_RF, *gaps)]
+        surprisal_RF, expected_RF, tail_RF, upper_RG, gap_R, pit_R = (torch.cat(x) for x in zip(*parts, strict=True))
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         if self.end_head is not None:
             going_R = going_T[rows_R]
@@ -79,22 +84,29 @@ class LikelihoodModel(SequenceModel):
             expected_RF, tail_RF = _with_going(expected_RF, tail_RF, going_R)
         return Residuals(surprisal_RF, expected_RF, tail_RF, upper_RG, gap_R, pit_R, end_N, embedding_ND)
 
+    def _judge_events(
+        self, before_RD: Tensor, codes_RF: Tensor, log_gap_R: Tensor, zero_R: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Return surprisal, entropy, tail and upper tail of the fields, surprisal and transform of the gaps."""
+        heads = self.field_heads
+        contexts_FRD = heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        upper_RG = heads.upper_tail(contexts_FRD, codes_RF, self.params["ordered"])
+        gap_R, pit_R = self._gap_surprisal(contexts_FRD[-1], log_gap_R, zero_R)
+        return *heads.score(contexts_FRD, codes_RF), upper_RG, gap_R, pit_R
+
     def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
         contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
         loss_R = self.field_heads.surprisal(contexts_FRD, codes_RF).sum(dim=1)
-        gap_R, _ = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
+        gap_R, _ = self._gap_surprisal(contexts_FRD[-1], *(x[rows_R] for x in self.log_gaps(batch)))
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         loss_T, last_N = loss_R + gap_R + going_T[rows_R], batch.cu_seqlens[1:] - 1
         if isinstance(rows_R, Tensor):
             loss_T = loss_T.new_zeros(len(before_TD)).index_add(0, rows_R, loss_T)
         return loss_T.index_add(0, last_N, end_N)
 
-    def _gap_surprisal(
-        self, batch: SequenceBatch, context_TD: Tensor, rows: Tensor | slice = slice(None)
-    ) -> tuple[Tensor, Tensor]:
-        """Return surprisal and transform of the gaps of all events, or of those whose rows are named."""
-        log_gap_T, zero_T = (x[rows] for x in self.log_gaps(batch))
+    def _gap_surprisal(self, context_TD: Tensor, log_gap_T: Tensor, zero_T: Tensor) -> tuple[Tensor, Tensor]:
+        """Return surprisal and transform of the gaps of some events."""
         if self.gap_head is None:
             return torch.zeros_like(log_gap_T), torch.full_like(log_gap_T, torch.nan)
         known_T = ~log_gap_T.isnan()
@@ -117,6 +129,12 @@ def _judged(batch: SequenceBatch, before_TD: Tensor) -> tuple[Tensor, Tensor, Te
     if rows_R is None:
         return before_TD, batch.codes_TF, slice(None)
     return before_TD[rows_R], batch.codes_TF[rows_R], rows_R
+
+
+def _parts(*columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the rows of some columns, a few thousand at a time on a CPU."""
+    rows = ROWS_AT_ONCE if columns[0].device.type == "cpu" else max(len(columns[0]), 1)
+    return zip(*(torch.split(column, rows) for column in columns), strict=True)
 
 
 def _with_going(expected_TF: Tensor, tail_TF: Tensor, going_T: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,8 @@ from anomaly.models.next_event import NextEventModel
 from anomaly.models.ranks import over_ranks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from anomaly.nn.encoders import Carry
     from anomaly.sequences.batch import SequenceBatch
 
@@ -65,12 +67,11 @@ class OneClassModel(NextEventModel):
         return loss_N + weight_N * distance_N, weight_N
 
     @torch.no_grad()
-    def on_train_start(self) -> None:
+    def begin_training(self, batches: Iterable[SequenceBatch]) -> None:
         """Fix the centre, once, where the untrained embeddings lie."""
         if bool(self.centred):
             return
-        batches = islice(self.trainer.datamodule.train_dataloader(), FIRST_BATCHES)  # type: ignore[attr-defined]
-        embedding_NZ = torch.cat([self.embed(batch.to(self.device)) for batch in batches])
+        embedding_NZ = torch.cat([self.embed(batch) for batch in islice(batches, FIRST_BATCHES)])
         count_N = embedding_NZ.new_ones(len(embedding_NZ))
         self.centre_Z.copy_(over_ranks(embedding_NZ.sum(dim=0)) / over_ranks(count_N.sum()))
         self.centred.fill_(True)

@@ -23,6 +23,7 @@ from pytorch_lightning.strategies import DDPStrategy
 
 from anomaly.atomic import write_json
 from anomaly.models.checkpoint import SafetensorsCheckpointIO
+from anomaly.models.lightning import LightningTraining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,9 +94,10 @@ def train_model(
     if finished.exists():
         outcome = TrainingOutcome(**json.loads(finished.read_text()))
     else:
-        with _own_randomness(plan.random_state), _quiet(), _fused(model, plan.compile):
+        with _own_randomness(plan.random_state), _quiet():
             trainer = _trainer(plan, model, folder, progress)
-            trainer.fit(model, datamodule=data, ckpt_path=str(last) if last.exists() else None)
+            task = LightningTraining(model, fused=plan.compile)
+            trainer.fit(task, datamodule=data, ckpt_path=str(last) if last.exists() else None)
         outcome = _outcome(folder)
         write_json(finished, asdict(outcome))
     weights = SafetensorsCheckpointIO().load_checkpoint(folder / outcome.best)["state_dict"]
@@ -104,7 +106,7 @@ def train_model(
     return outcome
 
 
-def _trainer(plan: TrainingPlan, model: pl.LightningModule, folder: Path, progress: Progress) -> pl.Trainer:
+def _trainer(plan: TrainingPlan, model: SequenceModel, folder: Path, progress: Progress) -> pl.Trainer:
     best = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
     )
@@ -133,12 +135,12 @@ def _trainer(plan: TrainingPlan, model: pl.LightningModule, folder: Path, progre
     )
 
 
-def _precision(plan: TrainingPlan, model: pl.LightningModule) -> Any:
+def _precision(plan: TrainingPlan, model: SequenceModel) -> Any:
     """Choose by what was measured: bf16 pays on a GPU, and at width 128 on a CPU that multiplies it."""
     if plan.precision != "auto":
         return plan.precision
     gpu = torch.cuda.is_available() and plan.accelerator != "cpu"
-    wide = int(getattr(model, "params", {}).get("width", 0)) >= WIDE
+    wide = int(model.params["width"]) >= WIDE
     return "bf16-mixed" if gpu or (wide and multiplies_bf16()) else "32-true"
 
 
@@ -214,17 +216,6 @@ class _Report(Callback):
         """Report the step."""
         steps = trainer.estimated_stepping_batches
         self.progress("training", trainer.global_step, int(steps) if np.isfinite(steps) else 0)
-
-
-@contextmanager
-def _fused(model: SequenceModel, wanted: bool) -> Iterator[None]:
-    """Compile what a step trains on for as long as it trains; sizes of batches are no constants."""
-    if wanted:
-        vars(model)["losses_to_train_on"] = torch.compile(model.losses_to_train_on, dynamic=True)
-    try:
-        yield
-    finally:
-        vars(model).pop("losses_to_train_on", None)
 
 
 @contextmanager

@@ -12,9 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from anomaly.sequences.sampler import token_batches
 from anomaly.sequences.store import rows_at
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from anomaly.sequences.store import SequenceStore
@@ -150,3 +153,25 @@ def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> 
         ends_N=torch.from_numpy(end == store.offsets[1:][sequence]),
         past_N=torch.from_numpy(past) if past.any() else None,
     )
+
+
+def scoring_batches(
+    store: SequenceStore, tokens: int, longest: int | None = None, overlap: int = 0, *, in_order: bool = False
+) -> Iterator[tuple[SequenceBatch, Pieces]]:
+    """Yield every event of a store once, in batches of similar length, with the pieces of each batch.
+
+    Those events are `fresh`, and judged, that are no context and come first in their piece.
+
+    Parameters
+    ----------
+    in_order : the first pieces of all sequences come first, then all second ones, and so on
+    """
+    pieces = cut(store, longest, overlap).after_context(store)
+    nth = np.zeros(len(pieces), np.int64)
+    if in_order and longest is not None:
+        nth = (pieces.begin - store.offsets[:-1][pieces.sequence]) // max(longest - overlap, 1)
+    for turn in range(int(nth.max(initial=-1)) + 1):
+        rows = np.flatnonzero(nth == turn)
+        for batch in token_batches(pieces.lengths[rows], tokens):
+            chosen = rows[batch]
+            yield collate(store, pieces, chosen), pieces.take(chosen)

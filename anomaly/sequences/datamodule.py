@@ -13,8 +13,6 @@ from anomaly.sequences.device import DeviceColumns, takes
 from anomaly.sequences.sampler import TokenBudgetSampler, share, token_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from anomaly.sequences.store import SequenceStore
 
 
@@ -89,25 +87,3 @@ class SequenceDataModule(pl.LightningDataModule):
     def _columns(self, store: SequenceStore) -> DeviceColumns | None:
         device = None if self.trainer is None else self.trainer.strategy.root_device
         return DeviceColumns(store, device) if device is not None and takes(device, store) else None
-
-
-def scoring_batches(
-    store: SequenceStore, tokens: int, longest: int | None = None, overlap: int = 0, *, in_order: bool = False
-) -> Iterator[tuple[SequenceBatch, Pieces]]:
-    """Yield every event of a store once, in batches of similar length, with the pieces of each batch.
-
-    Those events are `fresh`, and judged, that are no context and come first in their piece.
-
-    Parameters
-    ----------
-    in_order : the first pieces of all sequences come first, then all second ones, and so on
-    """
-    pieces = cut(store, longest, overlap).after_context(store)
-    nth = np.zeros(len(pieces), np.int64)
-    if in_order and longest is not None:
-        nth = (pieces.begin - store.offsets[:-1][pieces.sequence]) // max(longest - overlap, 1)
-    for turn in range(int(nth.max(initial=-1)) + 1):
-        rows = np.flatnonzero(nth == turn)
-        for batch in token_batches(pieces.lengths[rows], tokens):
-            chosen = rows[batch]
-            yield collate(store, pieces, chosen), pieces.take(chosen)

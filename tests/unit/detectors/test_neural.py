@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anomaly.detectors import trained
+from anomaly.detectors import neural, trained
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.errors import AnomalyError
 from anomaly.metrics.ranking import auroc
@@ -87,7 +87,7 @@ def test_a_strange_gap_is_found_where_it_is(fitted: Detectors) -> None:
 def test_blocks_and_batches_are_one_pass(cell: str, fitted: Detectors, monkeypatch: Any) -> None:
     X = rings(40, seed=3)
     whole = fitted[cell].analyse(X)
-    monkeypatch.setattr(trained, "EVENTS_AT_ONCE", 64)
+    monkeypatch.setattr(neural, "EVENTS_AT_ONCE", 64)
     monkeypatch.setattr(trained, "SCORING_TOKENS", 48)
     parts = fitted[cell].analyse(X)
     assert parts.statistics.names == whole.statistics.names

@@ -15,6 +15,7 @@ from anomaly.artifact import codec
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.detectors.robust import IQRDetector
+from anomaly.ensemble import bank
 from anomaly.ensemble.bank import MemberBank
 from anomaly.ensemble.combine import FisherCombiner
 from anomaly.ensemble.pipeline import lengths_vary
@@ -200,3 +201,29 @@ def test_the_bank_lays_members_side_by_side(store_of: Make) -> None:
     columns = [names.index(f"ngram.{name}") for name in alone.names]
     np.testing.assert_allclose(reading.statistics.values[:, columns], alone.values)
     assert bank.field_names == NGramDetector().fit(X).field_names, "the first that scores events leads"
+
+
+def test_what_calibrates_is_not_read_again(ensemble_of: Make, store_of: Make, monkeypatch: Any) -> None:
+    X = store_of(200, planted=10)
+    fitted = ensemble_of().fit(X)
+    expected, read, seen = fitted.score(X), MemberBank.read, []
+
+    def counting(bank: MemberBank, block: Any) -> Any:
+        seen.append(len(block))
+        return read(bank, block)
+
+    monkeypatch.setattr(MemberBank, "read", counting)
+    found = fitted.score_fitted(X)
+    assert sum(seen) == 160
+    for name in ("score", "p_value", "member_scores", "event_score", "event_fields"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-6)
+    np.testing.assert_allclose(fitted.score_fitted(X).score, expected.score)
+
+
+def test_blocks_are_one_reading(fitted: Any, store_of: Make, monkeypatch: Any) -> None:
+    X = store_of(80, planted=10, seed=9)
+    whole = fitted.score(X)
+    monkeypatch.setattr(bank, "EVENTS_AT_ONCE", 100)
+    parts = fitted.score(X)
+    for name in ("score", "member_scores", "event_score", "event_fields"):
+        np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), atol=1e-6)

@@ -10,7 +10,7 @@ from sklearn.base import clone
 from anomaly.errors import ConfigError
 from anomaly.models.next_event import NextEventModel
 from anomaly.models.warm import WarmStart
-from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.replay import appended, recoded
 from anomaly.sequences.store import Field, SequenceStore
 

@@ -10,7 +10,7 @@ from anomaly.errors import ConfigError
 from anomaly.models.next_event import NextEventModel
 from anomaly.nn.adapters import Trains, adapted
 from anomaly.nn.encoders import Cell
-from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.store import SequenceStore
 
 CELLS: tuple[Cell, ...] = ("gru", "lstm", "tcn", "transformer")

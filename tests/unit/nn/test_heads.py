@@ -23,6 +23,14 @@ def model() -> ConditionalHeads:
         return ConditionalHeads(sizes=SIZES, width=WIDTH, dropout=0.0).eval()
 
 
+def directly(logits: torch.Tensor, codes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return surprisal, entropy and tail from all logits at once."""
+    log_p = logits.double().log_softmax(-1)
+    p, own = log_p.exp(), log_p.gather(1, codes[:, None])
+    tail = (p * (logits <= logits.gather(1, codes[:, None]))).sum(-1) - 0.5 * own[:, 0].exp()
+    return -own[:, 0].float(), -(p * log_p).sum(-1).float(), tail.clamp(1e-12, 1.0).float()
+
+
 def every_event() -> torch.Tensor:
     return torch.tensor(list(itertools.product(*(range(size) for size in SIZES))))
 
@@ -66,7 +74,8 @@ def test_entropy_and_tail_equal_direct_computation(model: ConditionalHeads) -> N
 def test_the_tail_of_an_impossible_value_is_not_zero() -> None:
     logits = torch.tensor([[200.0, 0.0, -200.0]])
     for code in range(3):
-        surprisal, entropy, tail = heads._score_logits(logits, torch.tensor([code]))
+        own = logits[:, code]
+        surprisal, entropy, tail = heads._score_tiles(own, own, [logits.clone()])
         assert torch.isfinite(surprisal).all() and torch.isfinite(entropy).all()
         assert 0 < float(tail) <= 1
 
@@ -144,7 +153,7 @@ def one_field(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 @torch.no_grad()
 def test_a_large_field_in_tiles_is_scored_as_in_one_piece(large: ConditionalHeads) -> None:
     contexts, codes = one_field(300)
-    expected = heads._score_logits(large.outputs[0](contexts[0]), codes[:, 0])
+    expected = directly(large.outputs[0](contexts[0]), codes[:, 0])
     for found, whole in zip(large.score(contexts, codes), expected, strict=True):
         torch.testing.assert_close(found[:, 0], whole, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(large.surprisal(contexts, codes)[:, 0], expected[0], atol=1e-4, rtol=1e-5)
@@ -154,10 +163,20 @@ def test_a_large_field_in_tiles_is_scored_as_in_one_piece(large: ConditionalHead
 def test_logits_far_apart_stay_finite_in_tiles() -> None:
     logits = torch.tensor([[-300.0, 0.0, 300.0, 10.0]]).expand(4, -1)
     own = logits.diagonal()
-    found = heads._score_tiles(own, logits.split(1, dim=1))
-    expected = heads._score_logits(logits, torch.arange(4))
+    found = heads._score_tiles(own, own, [tile.clone() for tile in logits.split(1, dim=1)])
+    expected = directly(logits, torch.arange(4))
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_field_in_one_piece_is_scored_as_it_is() -> None:
+    model = ConditionalHeads(sizes=(LARGE,), width=WIDTH, dropout=0.0).eval()
+    contexts, codes = one_field(300)
+    expected = directly(model.outputs[0](contexts[0]), codes[:, 0])
+    for found, whole in zip(model.score(contexts, codes), expected, strict=True):
+        torch.testing.assert_close(found[:, 0], whole, atol=2e-6, rtol=2e-5)
+    torch.testing.assert_close(model.surprisal(contexts, codes)[:, 0], expected[0], atol=2e-6, rtol=2e-6)
 
 
 def test_a_large_field_trains_on_samples_towards_the_full_softmax(large: ConditionalHeads) -> None:

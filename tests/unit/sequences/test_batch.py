@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.sequences.batch import collate, cut
-from anomaly.sequences.datamodule import scoring_batches
+from anomaly.sequences.batch import collate, cut, scoring_batches
 from anomaly.sequences.store import SequenceStore
 
 

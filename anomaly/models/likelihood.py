@@ -68,10 +68,10 @@ class LikelihoodModel(SequenceModel):
 
     def _judge(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor, embedding_ND: Tensor) -> Residuals:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
-        contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
-        surprisal_RF, expected_RF, tail_RF = self.field_heads.score(contexts_FRD, codes_RF)
-        upper_RG = self.field_heads.upper_tail(contexts_FRD, codes_RF, self.params["ordered"])
-        gap_R, pit_R = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
+        contexts_F = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        surprisal_RF, expected_RF, tail_RF = self.field_heads.score(contexts_F, codes_RF)
+        upper_RG = self.field_heads.upper_tail(contexts_F, codes_RF, self.params["ordered"])
+        gap_R, pit_R = self._gap_surprisal(batch, contexts_F[-1], rows_R)
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         if self.end_head is not None:
             going_R = going_T[rows_R]
@@ -81,9 +81,9 @@ class LikelihoodModel(SequenceModel):
 
     def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
-        contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
-        loss_R = self.field_heads.surprisal(contexts_FRD, codes_RF).sum(dim=1)
-        gap_R, _ = self._gap_surprisal(batch, contexts_FRD[-1], rows_R)
+        contexts_F = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        loss_R = self.field_heads.surprisal(contexts_F, codes_RF).sum(dim=1)
+        gap_R, _ = self._gap_surprisal(batch, contexts_F[-1], rows_R)
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         loss_T, last_N = loss_R + gap_R + going_T[rows_R], batch.cu_seqlens[1:] - 1
         if isinstance(rows_R, Tensor):

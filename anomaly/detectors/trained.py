@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 EVENTS_AT_ONCE = 1 << 20
 """Events scored before their residuals are reduced: bounds the memory of a pass."""
-SCORING_TOKENS = 1 << 15
-"""Padded events of one scoring batch."""
+SCORING_TOKENS = 1 << 13
+"""Padded events of one scoring batch on a CPU: with more, its states leave the cache and its memory is not kept."""
+SCORING_TOKENS_ON_DEVICE = 1 << 15
+"""The same elsewhere."""
 
 
 class TrainedDetector(Detector):
@@ -193,9 +195,8 @@ class TrainedDetector(Detector):
     def _batches(self, X: SequenceStore) -> Iterator[tuple[SequenceBatch, Pieces]]:
         """Yield what the model reads, in the order in which states are carried on."""
         reading = self.model_.reading(self.longest)
-        for batch, pieces in scoring_batches(
-            X, SCORING_TOKENS, reading.longest, reading.overlap, in_order=reading.carried
-        ):
+        tokens = SCORING_TOKENS if self.model_.device.type == "cpu" else SCORING_TOKENS_ON_DEVICE
+        for batch, pieces in scoring_batches(X, tokens, reading.longest, reading.overlap, in_order=reading.carried):
             yield batch.to(self.model_.device), pieces
 
     def _carried(self, X: SequenceStore) -> CarriedStates:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from anomaly.sequences.batch import Pieces, SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
-SCORING_TOKENS = 1 << 14
-"""Padded events of one scoring batch."""
+SCORING_TOKENS = 1 << 13
+"""Padded events of one scoring batch on a CPU: with more, its states leave the cache and its memory is not kept."""
+SCORING_TOKENS_ON_DEVICE = 1 << 15
+"""The same elsewhere."""
 
 
 LARGEST_BATCH = {"cpu": 1 << 14, "gpu": 1 << 16}
@@ -204,9 +206,8 @@ class TrainedDetector(Detector):
     def _batches(self, X: SequenceStore) -> Iterator[tuple[SequenceBatch, Pieces]]:
         """Yield what the model reads, in the order in which states are carried on."""
         reading = self.model_.reading(self.longest)
-        for batch, pieces in scoring_batches(
-            X, SCORING_TOKENS, reading.longest, reading.overlap, in_order=reading.carried
-        ):
+        tokens = SCORING_TOKENS if self.model_.device.type == "cpu" else SCORING_TOKENS_ON_DEVICE
+        for batch, pieces in scoring_batches(X, tokens, reading.longest, reading.overlap, in_order=reading.carried):
             yield batch.to(self.model_.device), pieces
 
     @torch.inference_mode()

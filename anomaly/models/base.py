@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 SMALLEST_GAP = 1e-6
 """Seconds: the resolution of the stored times."""
-CHUNK = 4096
-"""Events of a piece where the state is carried from piece to piece, or where little overlap makes pieces exact."""
+CHUNK = 512
+"""Events of a piece where the state is carried from piece to piece."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ class SequenceModel(nn.Module):
         if self.encoder.carries:
             return Reading(CHUNK, carried=True)
         if self.encoder.past is not None:
-            return Reading(max(CHUNK, 2 * self.encoder.past + 2), overlap=self.encoder.past + 1)
+            # A sixteenth of what is read is read twice.
+            return Reading(16 * (self.encoder.past + 1), overlap=self.encoder.past + 1)
         return Reading(longest, overlap=longest // 2)
 
     def states(self, batch: SequenceBatch, carry: Carry | None = None) -> tuple[Tensor, Tensor]:

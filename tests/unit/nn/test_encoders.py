@@ -109,6 +109,22 @@ def test_attention_is_the_plain_formula() -> None:
         torch.testing.assert_close(block(x, attend), expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+def test_attention_in_half_precision_is_that_of_full_precision(causal: bool) -> None:
+    lengths, width = torch.tensor([9, 4, 1]), 8
+    frequency = torch.tensor([1.0, 0.1, 0.01, 0.001])
+    attend = padded_attention(frequency, lengths, 9, causal=causal)
+    whole = torch.randn(3, 3, 9, 2, width, generator=torch.Generator().manual_seed(3))
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        tokens = whole.detach().to(dtype).requires_grad_()
+        mixed = torch.cat([row[:length] for row, length in zip(attend(*tokens), lengths, strict=True)])
+        mixed.square().sum().backward()
+        assert tokens.grad is not None
+        results.append((mixed.float(), tokens.grad.float()))
+    torch.testing.assert_close(results[1], results[0], atol=0.05, rtol=0.05)
+
+
 def test_rotary_positions_know_distances_only() -> None:
     model = encoder("transformer")
     assert isinstance(model, TransformerEncoder)

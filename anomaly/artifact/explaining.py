@@ -99,7 +99,7 @@ def _items(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, o
         places = _highest(run, store, names, top, own=own)
     else:
         places = _find(names, ids, "event" if by_event else "sequence")
-    return _cut_after(store, places) if by_event else store.take(places)
+    return cut_after(store, places) if by_event else store.take(places)
 
 
 def _highest(run: Run, store: SequenceStore, names: pl.Series, top: int, *, own: bool) -> NDArray[np.int64]:
@@ -131,10 +131,10 @@ def _event_ids(store: SequenceStore) -> pl.Series:
     return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids
 
 
-def _cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
-    """Return, for each event, its sequence up to and with it."""
+def cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
+    """Return, for each event, its sequence up to and with it; known as the whole one, as it was when it was scored."""
     owners = np.searchsorted(store.offsets, places, side="right") - 1
-    taken = store.take(owners)
+    taken = store.take(owners).for_edits()
     length = places - store.offsets[owners] + 1
     kept = taken.position() < np.repeat(length, taken.lengths)
     return replace(taken.keep_events(kept), context=length - 1)

@@ -6,13 +6,14 @@ Shapes: T events, N sequences, n items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from anomaly.artifact.explaining import cut_after
 from anomaly.features.segments import reported
 from anomaly.features.summaries import variety
 from anomaly.labelling.figures import Figure, Figures, event_figures, least_figures, sequence_figures
@@ -164,12 +165,7 @@ class Casebook:
 
     def _alone(self, place: int) -> SequenceStore:
         """Return an item as the only one; of an event, what came before and itself."""
-        sequence = self.sequence_of(place)
-        alone = self.store.take([sequence])
-        if not self.by_event:
-            return alone
-        length = self._kept[[place]] - self.store.offsets[sequence] + 1
-        return replace(alone.keep_events(alone.position() < length[0]), context=length - 1)
+        return cut_after(self.store, self._kept[[place]]) if self.by_event else self.store.take([place])
 
     def sequence_of(self, place: int) -> int:
         """Return the place of an item's sequence."""

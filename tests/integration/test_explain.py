@@ -82,6 +82,13 @@ def test_counting_members_alone_are_explained(counts_run: Path) -> None:
     assert story.reasons and story.edit
 
 
+def test_an_event_is_explained_with_the_score_that_the_run_gave_it(event_run: Path) -> None:
+    loaded = Run.load(event_run)
+    best = loaded.scores.sort("rank").head(30)
+    told = loaded.explain(best["id"].to_list(), contrast=False)
+    assert [story.score for story in told] == pytest.approx(best["score"].to_list(), abs=1e-5)
+
+
 def test_the_report_groups_flags(run: Path, shop: ShopFiles, tmp_path: Path) -> None:
     out = tmp_path / "page.html"
     arguments = ["report", f"run={run}", f"labels={shop.labels}", f"out={out}", "quiet=true"]

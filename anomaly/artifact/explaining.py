@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from anomaly.artifact.run import Run
     from anomaly.explain.story import Story
+    from anomaly.explain.words import Language
     from anomaly.sequences.store import SequenceStore
 
 
@@ -50,6 +50,7 @@ def explain_run(
     history: Any | None = None,
     shown: int = EVENTS,
     contrast: bool = True,
+    language: Language = "en",
     bad_rows: Any = "fail",
     max_bad: float = float("inf"),
 ) -> list[Story]:
@@ -61,6 +62,7 @@ def explain_run(
     events, history : new data in place of the run's own
     shown : events of each item that are told
     contrast : tell also the owner's habits, the nearest usual sequences and the smallest edit
+    language : of what is told
 
     Raises
     ------
@@ -75,7 +77,7 @@ def explain_run(
         store = _prepared(run, events, history, bad_rows, max_bad)
     wanted = None if ids is None else [ids] if isinstance(ids, (str, int)) else list(ids)
     chosen = _items(run, store, wanted, top, own=events is None)
-    return Narrator(explainer, events=shown, contrast=contrast).tell(explainer.explain(chosen))
+    return Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explainer.explain(chosen))
 
 
 def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad: float) -> SequenceStore:
@@ -136,5 +138,4 @@ def cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
     owners = np.searchsorted(store.offsets, places, side="right") - 1
     taken = store.take(owners).for_edits()
     length = places - store.offsets[owners] + 1
-    kept = taken.position() < np.repeat(length, taken.lengths)
-    return replace(taken.keep_events(kept), context=length - 1)
+    return taken.keep_events(taken.position() < np.repeat(length, taken.lengths))

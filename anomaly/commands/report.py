@@ -17,14 +17,13 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import policy
 from anomaly.errors import ArtifactError, ConfigError, SchemaError
+from anomaly.explain.values import moments, value_texts
 from anomaly.report.beside import folder_beside
 from anomaly.report.data import Case, CaseEvent, ReportData
 from anomaly.report.page import write_report
 from anomaly.report.whys import Whys, explain_top
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from anomaly.commands.compose import Settings
     from anomaly.scores.thresholds import ThresholdPolicy
     from anomaly.sequences.store import SequenceStore
@@ -222,22 +221,12 @@ def _timelines(run: Run, scores: pl.DataFrame, events: pl.DataFrame) -> list[Cas
 
 def _case_events(run: Run, store: SequenceStore, start: int, events: pl.DataFrame) -> list[CaseEvent]:
     most = np.sort(np.argsort(-events["score"].to_numpy(), kind="stable")[:CASE_EVENTS])
-    codes = np.asarray(store.codes[start + most])
-    columns = {f.name: run.encoder.decode(f.name, codes[:, k]) for k, f in enumerate(store.fields)}
-    times = _times(store, start + most)
+    columns = value_texts(store, run.encoder, start + most)
+    times = moments(store, start + most)
     rows = events[most.tolist()]
     return [
-        CaseEvent(position, time, {name: texts[i] for name, texts in columns.items()}, score, field)
+        CaseEvent(position, time, {name: column[i] for name, column in columns.items()}, score, field)
         for i, (position, time, score, field) in enumerate(
             zip(rows["position"], times, rows["score"], rows["field"], strict=True)
         )
     ]
-
-
-def _times(store: SequenceStore, places: NDArray[np.int64]) -> list[str]:
-    if not store.has_time:
-        return [""] * len(places)
-    time = pl.Series(np.asarray(store.time[places]))
-    if (time < 315_532_800_000_000).all():
-        return [f"{t / 1e6:.3f} s" for t in time]
-    return time.cast(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()

@@ -96,7 +96,7 @@ def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad
 def _items(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> SequenceStore:
     """Return the sequences to explain; where the event is the item, each with its past and ended by it."""
     by_event = run.facts["unit"] == "event"
-    names = _event_ids(store) if by_event else store.sequence_ids
+    names = event_ids(store) if by_event else store.sequence_ids
     if ids is None:
         places = _highest(run, store, names, top, own=own)
     else:
@@ -127,7 +127,8 @@ def _find(names: pl.Series, ids: list[Any], what: str) -> NDArray[np.int64]:
     return np.array([places[str(wanted)] for wanted in ids], np.int64)
 
 
-def _event_ids(store: SequenceStore) -> pl.Series:
+def event_ids(store: SequenceStore) -> pl.Series:
+    """Return the ids of the events, the numbers of their rows where they have none."""
     import polars as pl
 
     return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids

@@ -43,7 +43,7 @@ def cut_off(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int6
     found = {}
     for g, name in enumerate(store.value_names):
         scaled = np.asarray(store.values[places, g])
-        found[name] = (np.abs(scaled) >= CLIP) * np.sign(scaled).astype(np.int64) * (not encoder.table)
+        found[name] = ((scaled >= CLIP).astype(np.int64) - (scaled <= -CLIP)) * (not encoder.table)
     return found
 
 

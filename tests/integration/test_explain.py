@@ -79,6 +79,17 @@ def test_an_event_is_headed_by_its_id_and_its_place(event_run: Path, capsys: pyt
     assert head.endswith(f"event {row['position'] + 1} of {row['sequence']}")
 
 
+def test_the_report_of_an_event_run_tells_each_by_its_id(event_run: Path, tmp_path: Path) -> None:
+    assert dispatch(["report", f"run={event_run}", f"out={tmp_path / 'page.html'}", "quiet=true"]) == 0
+    row = Run.load(event_run).scores.sort("rank").row(0, named=True)
+    page = (tmp_path / "page.html").read_text()
+    place = f"event {row['position'] + 1:,} of {row['sequence']}"
+    assert f"<b><bdi>{row['id']}</bdi></b> <span><bdi>{place}</bdi></span>" in page
+    assert "hardly a value comes twice" in page or "not stated as an input" in page
+    told = pl.read_csv(tmp_path / "page_files" / "reasons.csv")
+    assert told["id"][0] == row["id"]
+
+
 def test_python_and_new_data_give_the_same_object(run: Path, shop: ShopFiles) -> None:
     loaded = Run.load(run)
     own = loaded.explain(top=2, contrast=False)

@@ -11,6 +11,7 @@ from anomaly.commands.plan import policy
 if TYPE_CHECKING:
     from anomaly.artifact.scoring import ScoredEvents
     from anomaly.commands.compose import Settings
+    from anomaly.scores.thresholds import ThresholdPolicy
 
 _SHOWN = 5
 
@@ -32,14 +33,14 @@ def command(settings: Settings) -> None:
             progress=console.progress,
         )
         written = scored.tables.save(values["out"])
-        _show(console, scored)
         used = chosen or run.threshold
+        _show(console, scored, used)
         if used.depends_on_file:
             console.note("note: under this threshold a flag depends on the other rows of the file")
         console.say("written: " + ", ".join(str(path) for path in written))
 
 
-def _show(console: Console, scored: ScoredEvents) -> None:
+def _show(console: Console, scored: ScoredEvents, used: ThresholdPolicy) -> None:
     scores = scored.tables.scores
     console.table(
         "what differs from training",
@@ -53,5 +54,7 @@ def _show(console: Console, scored: ScoredEvents) -> None:
     console.table("findings", [{"column": f.column, "rows": f.count, "finding": f.message} for f in findings])
     flagged = int(scores["flagged"].sum())
     console.say(f"{scores.height:,} items scored, {flagged:,} flagged")
+    why = used.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
+    console.say(f"no alert: {why}") if why else None
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
     console.table("highest scores", scores.sort("rank").head(_SHOWN).select(columns).to_dicts())

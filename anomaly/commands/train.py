@@ -17,7 +17,9 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
-from anomaly.events.tabular import TableRoles, table_labels, table_schema
+from anomaly.events.infer import left_out
+from anomaly.events.schema import AUTO
+from anomaly.events.tabular import TableRoles, label_column, table_labels, table_schema
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +35,7 @@ _ESTIMATED = 200_000
 _TOP = 5
 _STATED = ("events.numeric", "events.categorical")
 """Roles of a table's columns that are told."""
+_NOT_STATED, _OF_OLDER = "not stated as an input", "not read by the older run"
 
 
 def command(settings: Settings) -> None:
@@ -128,8 +131,7 @@ def _labels(labels: Any) -> pl.DataFrame | None:
 def _recipe(
     what: Plan, source: EventSource, older: OlderRun | None, values: dict[str, Any], console: Console
 ) -> Recipe:
-    from anomaly.events.infer import infer_schema, left_out
-    from anomaly.events.schema import AUTO
+    from anomaly.events.infer import infer_schema
 
     console.progress("reading the columns")
     if what.encoder.table:
@@ -141,14 +143,15 @@ def _recipe(
         stated = schema.overrides()
     console.say("columns, as the overrides that would state them:")
     console.say("  " + " ".join(stated))
-    if what.schema.categorical == what.schema.numeric == AUTO and older is None and not what.encoder.table:
-        unused = [f"{name} ({why})" for name, why in left_out(source, schema).items()]
-        console.say("left out: " + ", ".join(unused)) if unused else None
+    unused = _left_out(source, schema, what, values, older)
+    if unused and not set(unused.values()) <= {_OF_OLDER, _NOT_STATED}:
+        console.say("left out: " + ", ".join(f"{name} ({why})" for name, why in unused.items()))
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,
         encoder=what.encoder if older is None else older.encoder(values["unit"]),
         older=older,
+        left_out=unused,
         ensemble=what.ensemble,
         policy=what.policy,
         unit=values["unit"],
@@ -158,6 +161,19 @@ def _recipe(
         max_bad=values["checks"]["max_bad"],
         keep_events=values["keep_events"],
     )
+
+
+def _left_out(
+    source: EventSource, schema: EventSchema, what: Plan, values: dict[str, Any], older: OlderRun | None
+) -> dict[str, str]:
+    """Return the columns that are not read, and why."""
+    roles = TableRoles.of(values["table"]) if what.encoder.table else None
+    inputs = {what.schema.categorical, what.schema.numeric} if roles is None else {roles.categorical, roles.numeric}
+    found = left_out(source, schema)
+    if older is not None or inputs != {AUTO if roles is None else None}:
+        found = dict.fromkeys(found, _NOT_STATED if older is None else _OF_OLDER)
+    truth = label_column(source, roles) if roles is not None else None
+    return {name: "holds the labels" if name == truth else why for name, why in found.items()}
 
 
 def _estimate(source: EventSource, schema: EventSchema, memory: int, console: Console) -> None:
@@ -177,4 +193,6 @@ def _show(console: Console, run: Run) -> None:
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
     console.table("highest scores", scores.sort("rank").head(_TOP).select(columns).to_dicts())
     console.say(f"{scores.height:,} items ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    why = run.threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
+    console.say(f"no alert: {why}") if why else None
     console.say(f"report: {run.path / 'report.html'}")

@@ -6,20 +6,22 @@ Shapes: T events, N sequences, n items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from anomaly.artifact.explaining import cut_after
+from anomaly.explain.values import moments, present, restored, value_texts
+from anomaly.explain.words import duration
 from anomaly.features.segments import reported
 from anomaly.features.summaries import variety
 from anomaly.labelling.figures import Figure, Figures, event_figures, least_figures, sequence_figures
 from anomaly.labelling.links import Link, LinkIndex
 from anomaly.labelling.neighbours import Neighbour, Neighbours
 from anomaly.labelling.timeline import Strand, Timeline, draw
-from anomaly.labelling.values import BOUND, cut_off, duration, moments, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -164,12 +166,7 @@ class Casebook:
 
     def _alone(self, place: int) -> SequenceStore:
         """Return an item as the only one; of an event, what came before and itself."""
-        sequence = self.sequence_of(place)
-        alone = self.store.take([sequence])
-        if not self.by_event:
-            return alone
-        length = self._kept[[place]] - self.store.offsets[sequence] + 1
-        return replace(alone.keep_events(alone.position() < length[0]), context=length - 1)
+        return cut_after(self.store, self._kept[[place]]) if self.by_event else self.store.take([place])
 
     def sequence_of(self, place: int) -> int:
         """Return the place of an item's sequence."""
@@ -216,18 +213,8 @@ class Casebook:
 
     def _texts(self, piece: _Piece) -> dict[str, list[str]]:
         """Return the values of a case's events by field, as text; numbers in their own units, the clock left out."""
-        codes = np.asarray(self.store.codes[piece.places])
-        numbers = restored(self.store, self.encoder, piece.places)
-        sides = cut_off(self.store, self.encoder, piece.places)
-        columns = {}
-        for k, field in enumerate(self.store.fields):
-            if field.kind == "categorical":
-                texts = self.encoder.decode(field.name, codes[:, k])
-                columns[field.name] = ["" if text == "missing" else text for text in texts]
-            elif field.name in numbers:
-                pairs = zip(numbers[field.name], sides[field.name], strict=True)
-                columns[field.name] = [BOUND[int(side)] + quantity(v) if np.isfinite(v) else "" for v, side in pairs]
-        return columns
+        columns = value_texts(self.store, self.encoder, piece.places, {"missing": ""})
+        return {field.name: columns[field.name] for field in self.store.fields if field.kind != "clock"}
 
     def _listed(
         self, piece: _Piece, columns: dict[str, list[str]], times: list[str], marks: NDArray[np.int64]

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly.explain.values import present
 from anomaly.features.segments import reported
-from anomaly.labelling.values import present
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from anomaly.labelling.values import moment
 from anomaly.report import text
 
 if TYPE_CHECKING:
@@ -125,6 +125,10 @@ def _environment() -> Environment:
         share=text.share,
         p_value=text.p_value,
         amount=text.amount,
-        moment=moment,
+        moment=_moment,
     )
     return environment
+
+
+def _moment(microseconds: int) -> str:
+    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anomaly.labelling.values import duration
+from anomaly.explain.words import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

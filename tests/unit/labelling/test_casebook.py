@@ -9,11 +9,12 @@ import pytest
 import anomaly
 from anomaly.active.labels import Label
 from anomaly.artifact.items import items_of_run
+from anomaly.events.binning import quantity
+from anomaly.explain.words import duration
 from anomaly.labelling.casebook import Casebook
 from anomaly.labelling.figures import Figures
 from anomaly.labelling.reasons import Reasons
 from anomaly.labelling.timeline import LEFT, WIDTH, Strand, draw, places
-from anomaly.labelling.values import duration, quantity
 
 from .conftest import events, train
 

@@ -89,7 +89,7 @@ class TrainedDetector(Detector):
         precision: str = "auto",
         accelerator: str = "auto",
         devices: int = 1,
-        max_time: str | None = "00:00:08:00",
+        max_time: str | float | None = "00:00:08:00",
         random_state: int = 0,
     ) -> None:
         self.objective = objective

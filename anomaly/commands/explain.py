@@ -63,7 +63,10 @@ def ids_of(sequence: str | None) -> list[str] | None:
         is_file = False
     if not is_file:
         return [sequence]
-    ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    try:
+        ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"sequence={sequence}: is no text; a file of ids has one in each line") from error
     if not any(ids):
         raise ConfigError(f"sequence={sequence}: the file holds no id; write one in each line")
     return [text for text in ids if text]

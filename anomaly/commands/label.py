@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
 from anomaly.commands.targets import instantiate
-from anomaly.errors import AnomalyError, ConfigError
+from anomaly.errors import AnomalyError, ConfigError, DataError
+from anomaly.explain.words import amount
 
 try:
     from anomaly.active.labels_file import import_labels, read_labels, write_labels
@@ -33,7 +34,7 @@ def command(settings: Settings) -> None:
         raise ConfigError(f"ui={values['ui']}: expected one of {', '.join(_UIS)}")
     run = Run.load(values["run"], allow=settings.allow)
     with Console(quiet=values["quiet"]) as console, _log(run, values) as log:
-        exchanged = _exchange(log, values, console)
+        exchanged = _exchange(run, log, values, console)
         if exchanged and values["import"] is None:
             return
         console.progress("opening")
@@ -60,12 +61,20 @@ def _log(run: Run, values: dict[str, Any]) -> LabelLog:
     return LabelLog(where, session=run.path.resolve().name, read_only=only_reads)
 
 
-def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> bool:
+def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console) -> bool:
     """Take labels in or out, and return whether that was asked for."""
     if values["import"] is not None:
         name = values["annotator"] or Path(values["import"]).stem
         rows = read_labels(values["import"], annotator=name, source=values["source"])
-        console.say(f"{import_labels(log, rows)} of {len(rows)} labels were new")
+        if not rows:
+            raise DataError(f"import={values['import']}: no rows")
+        console.say(
+            f"{import_labels(log, rows):,} of {amount(len(rows), 'label')} {'was' if len(rows) == 1 else 'were'} new"
+        )
+        known = set(map(str, run.scores["id" if run.facts["unit"] == "event" else "sequence"]))
+        strange = [row.item for row in rows if row.item not in known]
+        if strange:
+            console.note(f"warning: {len(strange):,} of them name no item of the run, such as {strange[0]!r}")
     if values["export"] is not None:
         table = log.frame()
         path = write_labels(table, values["export"], everything=values["everything"])

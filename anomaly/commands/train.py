@@ -17,6 +17,7 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
+from anomaly.errors import DataError, SchemaError
 from anomaly.events.infer import left_out
 from anomaly.events.schema import AUTO
 from anomaly.events.tabular import TableRoles, label_column, table_labels, table_schema
@@ -101,8 +102,7 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         train_run(run, source, recipe, history=history, progress=console.progress)
         metrics = None
         if truth is not None:
-            metrics = figures_of(run.scores, truth, recipe.unit, values["labels_id"], values["labels_split"])
-            write_json(run.path / "metrics.json", metrics)
+            metrics = _figures(console, run, truth, values)
         if recipe.older is not None:
             _compare(console, run, recipe.older, truth, values)
         console.progress("writing the report")
@@ -110,6 +110,17 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         finish_run(run, recipe)
         _show(console, run)
     return run
+
+
+def _figures(console: Console, run: Run, truth: pl.DataFrame, values: dict[str, Any]) -> dict[str, Any] | None:
+    """Keep the figures against the labels; labels that do not fit cost nobody a training."""
+    try:
+        figures = figures_of(run.scores, truth, run.facts["unit"], values["labels_id"], values["labels_split"])
+    except (DataError, SchemaError) as error:
+        console.note(f"warning: no figures against the labels: {error}; mend them, then anomaly report labels=")
+        return None
+    write_json(run.path / "metrics.json", figures)
+    return figures
 
 
 def _compare(console: Console, run: Run, older: OlderRun, truth: pl.DataFrame | None, values: dict[str, Any]) -> None:

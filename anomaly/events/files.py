@@ -129,7 +129,7 @@ def as_written(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def unreadable(name: str, error: Exception) -> AnomalyError:
     """Return a failure to read as one line."""
-    if isinstance(error, pl.exceptions.NoDataError):
+    if isinstance(error, pl.exceptions.NoDataError) or (Path(name).is_file() and not Path(name).stat().st_size):
         return DataError(f"{name}: empty file")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "utf-8" in reason or "utf8" in reason:

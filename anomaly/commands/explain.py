@@ -11,11 +11,12 @@ from anomaly.commands.console import Console
 from anomaly.commands.narration import print_story
 from anomaly.errors import ConfigError
 from anomaly.explain.sentences import Language
-from anomaly.report.casefigure import PICTURES, draw_story
 
 if TYPE_CHECKING:
     from anomaly.commands.compose import Settings
     from anomaly.explain.story import Story
+
+PICTURES = (".png", ".svg")
 
 
 def command(settings: Settings) -> None:
@@ -73,5 +74,7 @@ def _write(stories: list[Story], out: Path, language: Language) -> list[Path]:
     if out.suffix == ".json":
         write_json(out, [story.to_dict(language) for story in stories])
         return [out]
+    from anomaly.report.casefigure import draw_story
+
     paths = [out if not k else out.with_stem(f"{out.stem}_{k + 1}") for k in range(len(stories))]
     return [draw_story(story, path, language) for story, path in zip(stories, paths, strict=True)]

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from anomaly.explain.sentences import Language
     from anomaly.explain.story import Story, StoryEvent
 
-PICTURES = (".png", ".svg")
 INK, MUTED, RULE, ACCENT, ALERT = "#1c2126", "#59636e", "#dde1e5", "#0b62a4", "#b84a00"
 _SETTINGS = {"font.size": 9, "text.color": INK, "axes.labelcolor": MUTED, "xtick.color": MUTED, "ytick.color": INK}
 _SETTINGS |= {"text.parse_math": False, "svg.hashsalt": "explain"}

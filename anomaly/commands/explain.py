@@ -11,13 +11,13 @@ from anomaly.commands.console import Console
 from anomaly.commands.narration import print_story
 from anomaly.errors import ConfigError
 from anomaly.explain.words import Language
-from anomaly.report.casefigure import PICTURES, chinese_fonts, draw_story
 
 if TYPE_CHECKING:
     from anomaly.commands.compose import Settings
     from anomaly.explain.story import Story
 
 _WRITTEN = {"en": "written: ", "zh": "已写入："}
+PICTURES = (".png", ".svg")
 
 
 def command(settings: Settings) -> None:
@@ -33,7 +33,7 @@ def command(settings: Settings) -> None:
             print_story(console, story)
         if out is None:
             return
-        if out.suffix in PICTURES and values["language"] == "zh" and not chinese_fonts():
+        if values["language"] == "zh" and out.suffix in PICTURES and not _draws_chinese():
             console.note("note: pictures are in English, as no font with Chinese is installed, such as Noto Sans CJK")
             stories = _tell(run, values, "en")
         console.say(_WRITTEN[values["language"]] + ", ".join(str(path) for path in _write(stories, out)))
@@ -51,6 +51,13 @@ def _tell(run: Run, values: dict[str, Any], language: Language) -> list[Story]:
         bad_rows=values["checks"]["bad_rows"],
         max_bad=values["checks"]["max_bad"],
     )
+
+
+def _draws_chinese() -> bool:
+    # Plotting takes long to import, and most explanations are told in words.
+    from anomaly.report.casefigure import chinese_fonts
+
+    return bool(chinese_fonts())
 
 
 def ids_of(sequence: str | None) -> list[str] | None:
@@ -87,5 +94,7 @@ def _write(stories: list[Story], out: Path) -> list[Path]:
     if out.suffix == ".json":
         write_json(out, [story.to_dict() for story in stories])
         return [out]
+    from anomaly.report.casefigure import draw_story
+
     paths = [out if not k else out.with_stem(f"{out.stem}_{k + 1}") for k in range(len(stories))]
     return [draw_story(story, path) for story, path in zip(stories, paths, strict=True)]

@@ -21,6 +21,7 @@ from anomaly.errors import DataError, SchemaError
 from anomaly.events.infer import left_out
 from anomaly.events.schema import AUTO
 from anomaly.events.tabular import TableRoles, label_column, table_labels, table_schema
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -203,7 +204,7 @@ def _show(console: Console, run: Run) -> None:
     console.table("findings", [{"column": f["column"], "rows": f["count"], "finding": f["message"]} for f in findings])
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
     console.table("highest scores", scores.sort("rank").head(_TOP).select(columns).to_dicts())
-    console.say(f"{scores.height:,} items ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    console.say(f"{amount(scores.height, 'item')} ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
     why = run.threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
     console.say(f"no alert: {why}") if why else None
     console.say(f"report: {run.path / 'report.html'}")

@@ -93,6 +93,7 @@ def find_files(path: str | Path) -> list[Part]:
     elif place.is_file():
         found = [place]
     else:
+        # pathlib takes no absolute pattern, and of "**" at the end it gives folders alone.
         found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
         if not found:
             raise DataError(f"{path}: no such file; events.path is a file, a folder or a glob")

@@ -10,13 +10,12 @@ from typing import Any, Final, Literal, Self
 import polars as pl
 
 from anomaly.errors import SchemaError
-from anomaly.events.times import NO_TIME, parse_time
+from anomaly.events.times import NO_TIME, TimeUnit, parse_time
 
 AUTO: Final = "auto"
 """A role that is left open, to be inferred; None is a role that no column has."""
 
 Ends = Literal["auto", "closed", "open"]
-TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)")

@@ -27,6 +27,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from anomaly.atomic import write_json
 from anomaly.errors import ConfigError, SchemaError
 from anomaly.events.schema import seconds
+from anomaly.models.allocator import freed_memory_kept
 from anomaly.models.checkpoint import SafetensorsCheckpointIO
 from anomaly.models.lightning import LightningTraining
 
@@ -99,7 +100,7 @@ def train_model(
     if finished.exists():
         outcome = TrainingOutcome(**json.loads(finished.read_text()))
     else:
-        with _own_randomness(plan.random_state), _quiet():
+        with _own_randomness(plan.random_state), _quiet(), freed_memory_kept():
             trainer = _trainer(plan, model, folder, progress)
             task = LightningTraining(model, fused=plan.compile)
             trainer.fit(task, datamodule=data, ckpt_path=str(last) if last.exists() else None)

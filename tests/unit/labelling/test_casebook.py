@@ -147,6 +147,8 @@ def test_an_event_is_shown_with_its_past_and_without_its_future(tmp_path):
     case = book.case(where)
     assert [event.number for event in case.events] == list(range(1, 8))
     assert [event.here for event in case.events] == [False] * 6 + [True]
+    assert {(link.field, link.value) for link in case.links} == {("device", "d7"), ("card", "c1"), ("card", "c2")}
+    assert book.case(where - 2).links == []
     assert case.entity == "u0" and {f.name for f in case.figures} >= {"place in its sequence", "amount"}
 
 

@@ -15,6 +15,7 @@ from anomaly.labelling.casebook import Casebook
 from anomaly.labelling.guard import is_loopback
 from anomaly.labelling.identity import Annotator, Gate
 from anomaly.labelling.reasons import Reasons
+from anomaly.labelling.server import serve
 
 LOCAL = "http://127.0.0.1:8765"
 KEY = "k" * 16
@@ -71,6 +72,16 @@ def test_a_token_is_needed_beyond_this_machine(visit):
 def test_only_leads_see_what_is_to_be_settled(visit):
     assert visit().enter("ann").get("/disputes").status_code == 403
     assert visit().enter("eve").get("/disputes").status_code == 200
+
+
+@pytest.mark.parametrize(("host", "guarded"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_the_server_tells_its_address_and_beyond_this_machine_the_tokens(desk, monkeypatch, host, guarded):
+    said, gate = [], Gate(bytes(32), guarded=not is_loopback(host))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: said.append(sockets[0].getsockname()[0]))
+    serve(desk, gate, host=host, port=0, say=said.append)
+    assert [gate.token in line for line in said] == ([True, False, False] if guarded else [False, False])
+    assert [gate.lead_token in line for line in said] == ([False, True, False] if guarded else [False, False])
+    assert said[0].startswith("label at http://") and said[-1] == host
 
 
 def test_whoever_has_the_token_of_a_lead_settles_and_nobody_by_name_alone(visit, desk):

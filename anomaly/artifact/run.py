@@ -257,6 +257,12 @@ class Run:
 
         keep_learner(self, learner)
 
+    def forget_learner(self) -> None:
+        """Forget what labels have taught, as where all of them were taken back."""
+        from anomaly.artifact.online import forget_learner
+
+        forget_learner(self)
+
     def explain(self, ids: Any | None = None, **options: Any) -> list[Story]:
         """Tell why items score as they do: what carries each, what was expected, what would make it usual.
 

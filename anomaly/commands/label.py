@@ -11,9 +11,10 @@ from anomaly.commands.console import Console
 from anomaly.commands.targets import instantiate
 from anomaly.errors import AnomalyError, ConfigError, DataError
 from anomaly.explain.words import amount
+from anomaly.report.text import identity
 
 try:
-    from anomaly.active.labels_file import import_labels, read_labels, write_labels
+    from anomaly.active.labels_file import EVENT, ITEM, import_labels, read_labels, write_labels
     from anomaly.active.labels_log import LabelLog
 except ImportError as error:
     raise AnomalyError("labelling needs its packages: pip install 'anomaly[label]'") from error
@@ -40,6 +41,7 @@ def command(settings: Settings) -> None:
         console.progress("opening")
         desk = open_desk(run, log, values, _parts(settings))
         console.end_progress()
+        _tell_strangers(desk, console)
         # What a session that was killed has learnt is kept now, what this one learns when it ends.
         _keep(run, desk)
         if not exchanged:
@@ -49,23 +51,36 @@ def command(settings: Settings) -> None:
                 _keep(run, desk)
 
 
+def _tell_strangers(desk: Desk, console: Console) -> None:
+    """Say which labels are about nothing that the run ranks."""
+    session = desk.session
+    strangers = list(dict.fromkeys(r.item for r in session.ledger.rows.values() if r.item not in session.places))
+    if strangers:
+        console.say(f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}")
+
+
 def _keep(run: Run, desk: Desk) -> None:
-    """Keep what the labels have taught: from now on new events are ranked by what was said."""
+    """Keep what the labels have taught: from now on new events are ranked by what was said and stands."""
     if desk.session.learner.taught:
         run.keep_learner(desk.session.learner.learner)
+    else:
+        run.forget_learner()
 
 
 def _log(run: Run, values: dict[str, Any]) -> LabelLog:
-    where = values["database"] or run.path / DATABASE
     only_reads = values["export"] is not None and values["import"] is None
-    return LabelLog(where, session=run.path.resolve().name, read_only=only_reads)
+    if values["database"] is None:
+        # The run's own file is about this run, whatever its folder comes to be called.
+        return LabelLog(run.path / DATABASE, read_only=only_reads)
+    return LabelLog(values["database"], session=run.path.resolve().name, read_only=only_reads)
 
 
 def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console) -> bool:
     """Take labels in or out, and return whether that was asked for."""
     if values["import"] is not None:
         name = values["annotator"] or Path(values["import"]).stem
-        rows = read_labels(values["import"], annotator=name, source=values["source"])
+        names = EVENT if run.facts["unit"] == "event" else ITEM
+        rows = read_labels(values["import"], annotator=name, source=values["source"], names=names)
         if not rows:
             raise DataError(f"import={values['import']}: no rows")
         console.say(
@@ -76,10 +91,10 @@ def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console)
         if strange:
             console.note(f"warning: {len(strange):,} of them name no item of the run, such as {strange[0]!r}")
     if values["export"] is not None:
-        table = log.frame()
-        path = write_labels(table, values["export"], everything=values["everything"])
-        what = "the whole log" if values["everything"] else "the verdicts that stand"
-        console.say(f"written: {path} ({what}; the log has {table.height} rows)")
+        rows = log.read()
+        path = write_labels(rows, values["export"], everything=values["everything"])
+        what = "the whole log" if values["everything"] else "of each item the verdict that counts"
+        console.say(f"written: {path} ({what}; the log has {len(rows)} rows)")
     return values["import"] is not None or values["export"] is not None
 
 
@@ -118,7 +133,6 @@ def open_desk(
         model_version=_version(run),
         double=values["double"],
         lease=values["lease"],
-        leads=values["leads"],
         times=book.end_times(),
     )
     return Desk(session, book, run.path.resolve().name, tuple(values["typologies"]), values["spares"])
@@ -132,10 +146,12 @@ def _open(desk: Desk, run: Run, values: dict[str, Any], console: Console) -> Non
     if values["ui"] == "terminal":
         from anomaly.labelling.terminal import Terminal
 
-        Terminal(desk, values["annotator"] or getpass.getuser()).run()
+        annotator = values["annotator"] or getpass.getuser()
+        Terminal(desk, annotator, lead=annotator in values["leads"]).run()
         return
+    from anomaly.labelling.guard import is_loopback
     from anomaly.labelling.identity import Gate
-    from anomaly.labelling.server import is_loopback, serve
+    from anomaly.labelling.server import serve
 
     guarded = not is_loopback(values["host"])
     gate = Gate.open(run.path, guarded=guarded, leads=tuple(values["leads"]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -80,9 +80,6 @@ class Case:
     span: str
     first: str
     last: str
-    score: float
-    p_value: float
-    rank: int
     reasons: list[Reason] | None
     surprises: list[str]
     timeline: Timeline
@@ -152,18 +149,19 @@ class Casebook:
             span=duration(float(np.nansum(gaps[1:]))) if self.store.has_time and len(gaps) > 1 else "",
             first=times[0] if times else "",
             last=times[-1] if times else "",
-            score=row["score"],
-            p_value=row["p_value"],
-            rank=row["rank"],
             reasons=self.reasons.known(place) if self.reasons else [],
             surprises=_surprises(events),
             timeline=draw(self._strand(piece, columns, times, marks)),
             events=events,
             left_out=len(piece.places) - len(events),
             figures=self.figures.of(place),
-            links=self.links.of(sequence, self._anomalous(judged)),
+            links=self.links.of(sequence, self._anomalous(judged), self._codes_until(place, sequence)),
             neighbours=self.neighbours.of(place, judged),
         )
+
+    def _codes_until(self, place: int, sequence: int) -> NDArray[Any] | None:
+        """Return (T, F) the codes of a judged event and of what came before it; None where a sequence is judged."""
+        return self.store.codes[self._kept[int(self._starts[sequence]) : place + 1]] if self.by_event else None
 
     def tell(self, place: int) -> list[Reason]:
         """Return the reasons of an item; the first time it takes a moment."""

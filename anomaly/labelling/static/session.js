@@ -6,7 +6,8 @@ const $ = (selector, within = document) => within.querySelector(selector);
 const meta = (name) => $(`meta[name="${name}"]`).content;
 const token = meta("form-token");
 const main = $("#case");
-const RENEW = 60000, SPARES_AFTER = 400;
+const SPARES_AFTER = 400;
+const RENEW = Math.min(60000, (1000 * Number(meta("lease"))) / 3), PRESENT = 300000;
 
 let shownAt = performance.now();
 let lastTouch = performance.now();
@@ -46,8 +47,8 @@ const outbox = new Outbox(`anomaly.words.${meta("annotator")}`, token, {
   cut: (entry, response) => {
     $("#waiting").dataset.cut = "1";
     outbox.changed(outbox.entries().length);
-    if (response?.status === 401) {
-      trouble("You are no longer known here. Enter again in another tab; what you said waits in this page.");
+    if (response?.status === 401 || response?.status === 403) {
+      trouble(`Enter again as ${meta("annotator")} in another tab; what you said waits in this page.`);
     } else if (response) {
       trouble("The server cannot write just now. What you said waits in this page.");
     }
@@ -351,7 +352,7 @@ single.addEventListener("change", () => localStorage.setItem("anomaly.single", s
 
 // A sign of life while somebody is here; an abandoned case goes back by itself.
 setInterval(() => {
-  if (performance.now() - lastTouch < 5 * RENEW) post("/renew", {}, token).catch(() => {});
+  if (performance.now() - lastTouch < PRESENT) post("/renew", {}, token).catch(() => {});
 }, RENEW);
 
 if (outbox.entries().length) {

@@ -78,13 +78,13 @@ def test_bad_rows_may_be_dropped_up_to_a_limit(tmp_path: Path, capsys: pytest.Ca
         ("train", ["events.window=abc"], "events.window is a number of events from 1, got abc"),
         ("train", ["events.timezone=Mars"], "events.timezone=Mars: no IANA name"),
         ("train", ["threshold.count=abc"], "threshold.count='abc': expected a whole number"),
-        ("train", ["init_from=."], "no folder of a run"),
+        ("train", ["init_from=."], "no run; give a folder"),
         ("simulate", ["out=x", "users=abc"], "users='abc': expected a number"),
         ("sweep", ["out=x", "workers=abc"], "workers=abc: expected a number"),
         ("label", ["run=.", "leads=ann"], "leads=ann: expected a list, such as leads=[ann]"),
         ("finetune", ["run=.", "labels=x", "out=y", "folds=1"], "folds=1: expected a number from 2"),
-        ("explain", ["run=."], ".: no folder of a run"),
-        ("score", ["run=.", "out=s.parquet", "events.path=zero.parquet"], "no folder of a run"),
+        ("explain", ["run=."], ".: no run; give a folder"),
+        ("score", ["run=.", "out=s.parquet", "events.path=zero.parquet"], "no run; give a folder"),
     ],
 )
 def test_what_cannot_be_is_one_line(

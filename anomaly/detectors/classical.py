@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from anomaly.base import Detector, FeatureMatrix
 from anomaly.detectors.deep import NETWORKS, DeepEstimator
 from anomaly.detectors.dictionary import hash_columns
+from anomaly.detectors.neighbours import LocalOutlierFactor, NearestDistance
 from anomaly.detectors.table import TablePreparer
 from anomaly.detectors.tails import FrozenTails
 from anomaly.errors import ConfigError, DataError
@@ -33,10 +34,13 @@ _LINEAR = {
 }
 _IN_BLOCKS = {"LODA", "KPCA"}
 """Detectors whose projections differ by rounding with the number of rows, which histograms and roots then magnify."""
+_NEIGHBOURS = {"LOF": LocalOutlierFactor, "LocalOutlierFactor": LocalOutlierFactor, "KNN": NearestDistance}
 _ROWWISE = {"IsolationForest"}
 """Estimators that score a row that they were fitted on as any other."""
 _LIMIT = 1e12
 _BLOCK, _FIXED = 50_000, 64
+_QUADRATIC, _NEAR = 10_000, 100_000
+"""Rows that detectors of quadratic cost and those of neighbours learn from, unless a number is stated."""
 _FORESTS, _POOL = ("IForest", "IsolationForest"), 25_600
 
 
@@ -45,12 +49,14 @@ class PyODDetector(Detector):
 
     The foreign sign is turned here and nowhere else. A row whose key was among the reference rows keeps the score that
     the fit gave it, which for neighbour detectors leaves the row itself out. ECOD and COPOD are scored against frozen
-    columns; other detectors whose score depends on the batch are refused.
+    columns, LOF and KNN of Euclidean distance by `Neighbours`; other detectors whose score depends on the batch are
+    refused.
 
     Parameters
     ----------
     detector : an estimator, a class, or a mapping with ``_target_`` and its keyword arguments
-    reference : rows that detectors of quadratic cost learn from, drawn with `random_state`
+    reference : rows to learn from, at most, drawn with `random_state`; None is 100,000 for LOF and KNN, and 10,000 for
+        detectors of quadratic cost. Those of linear cost that keep no rows learn from all
     scaling : "auto" leaves forests, tails and histograms in their units and scales robustly for the others
     constants : "keep" leaves in the columns of one value, for rows of another
     threads : limit for the numeric libraries' thread pools; None leaves it
@@ -60,7 +66,7 @@ class PyODDetector(Detector):
         self,
         *,
         detector: Any,
-        reference: int = 10_000,
+        reference: int | None = None,
         scaling: Literal["auto", "none", "robust", "standard"] = "auto",
         constants: Literal["drop", "keep"] = "drop",
         threads: int | None = None,
@@ -134,7 +140,7 @@ class PyODDetector(Detector):
         return out
 
     def _reference_rows(self, n: int, name: str, options: dict[str, Any]) -> NDArray[np.int64]:
-        most = n if name in _LINEAR else self.reference
+        most = rows_learnt(name, n, self.reference)
         if name in _FORESTS and options.get("max_samples", "auto") == "auto":
             # Each tree draws 256 rows; out of fewer it draws them quicker, and no worse.
             most = _POOL
@@ -146,7 +152,7 @@ class PyODDetector(Detector):
         options = _adapted(kind, dict(options), values, self.random_state)
         if kind.__name__ in NETWORKS and kind.__module__.startswith("pyod."):
             kind, options = DeepEstimator, {"target": f"{kind.__module__}.{kind.__name__}", "options": options}
-        kind = _substitute(kind)
+        kind, options = _substitute(kind, options)
         try:
             with self._quiet():
                 return kind(**options).fit(values)
@@ -184,9 +190,11 @@ class PyODDetector(Detector):
             yield
 
 
-def learns_from_all(name: str) -> bool:
-    """Return whether a class learns from all rows; those of quadratic cost learn from a reference set."""
-    return name in _LINEAR
+def rows_learnt(name: str, n: int, reference: int | None = None) -> int:
+    """Return how many of n rows a class learns from behind the adapter."""
+    if name in _LINEAR:
+        return n
+    return min(n, reference or (_NEAR if name in _NEIGHBOURS else _QUADRATIC))
 
 
 def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
@@ -209,23 +217,32 @@ def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
     return kind, options
 
 
-def _substitute(kind: type) -> type:
-    """Return the class that is fitted in place of `kind`: the same method without its slow or batch-bound path."""
+def _substitute(kind: type, options: dict[str, Any]) -> tuple[type, dict[str, Any]]:
+    """Return what is fitted in place of `kind`: the same method without its slow or batch-bound path."""
     if kind.__name__ in ("ECOD", "COPOD"):
-        return FrozenTails
+        return FrozenTails, options
     if kind.__name__ == "IForest":
         from sklearn.ensemble import IsolationForest
 
-        return IsolationForest  # type: ignore[no-any-return]
-    return kind
+        return IsolationForest, options
+    if kind.__name__ in _NEIGHBOURS and _is_euclidean(options):
+        return _NEIGHBOURS[kind.__name__], {k: options[k] for k in ("n_neighbors", "method") if k in options}
+    return kind, options
 
 
-def _adapted(kind: type, options: dict[str, Any], values: NDArray[np.float32], random_state: int) -> dict[str, Any]:
+def _is_euclidean(options: dict[str, Any]) -> bool:
+    metric, power = options.get("metric", "minkowski"), options.get("p", 2)
+    return metric in ("euclidean", "l2") or (metric == "minkowski" and power == 2 and not options.get("metric_params"))
+
+
+def _adapted(
+    kind: type[Any], options: dict[str, Any], values: NDArray[np.float32], random_state: int
+) -> dict[str, Any]:
     """Return the keyword arguments with the seed set, and neighbours and components within what the rows have."""
     if kind.__name__ in ("ECOD", "COPOD"):
         return {"rule": kind.__name__.lower()}
     accepted = inspect.signature(kind).parameters
-    labels = inspect.signature(getattr(kind, "fit")).parameters.get("y")  # noqa: B009
+    labels = inspect.signature(kind.fit).parameters.get("y")
     if labels is not None and labels.default is inspect.Parameter.empty:
         raise ConfigError(f"{kind.__name__} needs labels; choose a detector that learns without")
     if "random_state" in accepted and options.get("random_state") is None:
@@ -252,7 +269,8 @@ def _spread(values: NDArray[np.float32], random_state: int) -> NDArray[np.float3
     Counts lie on a lattice: among more copies than neighbours every distance is nought or rounding, whose inverse is
     the density, and which of many equally far rows is a neighbour depends on the batch.
     """
-    noise = np.random.default_rng(random_state).normal(0.0, 0.01 * values.std(0), values.shape)
+    noise = np.random.default_rng(random_state).standard_normal(values.shape)
+    noise *= 0.01 * values.std(0)
     return (values + noise).astype(np.float32)
 
 
@@ -286,7 +304,10 @@ def _keys(X: FeatureMatrix) -> NDArray[np.uint64]:
 
 @contextmanager
 def _own_global_state(seed: int) -> Iterator[None]:
-    """Seed the global generators for code that draws from them, and put their states back afterwards."""
+    """Seed the global generators for code that draws from them, and put their states back afterwards.
+
+    PyOD draws from numpy's old one, which can be reached in no newer way.
+    """
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
     torch = sys.modules.get("torch")
     torch_state = torch.get_rng_state() if torch else None

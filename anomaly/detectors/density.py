@@ -9,9 +9,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from anomaly.base import Estimator
+from anomaly.detectors.neighbours import Neighbours
 
 Float = NDArray[np.float64]
 
@@ -34,17 +34,16 @@ class CoreDistance(Estimator):
     def fit(self, X: NDArray[Any], y: None = None) -> Self:
         """Find the core rows."""
         k = max(min(self.min_samples, len(X)) - 1, 1)
-        near = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(X)
-        distance = near.kneighbors()[0][:, -1]
+        distance = Neighbours().fit(X).of_fitted(k)[0][:, -1]
         self.radius_ = float(np.quantile(distance, self.quantile)) if self.radius is None else self.radius
         self.radius_ = self.radius_ or 1.0
         core = distance <= self.radius_
         if not core.any():
             core = distance <= distance.min()
-        self.core_ = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(np.asarray(X)[core])
+        self.core_ = Neighbours().fit(np.asarray(X)[core])
         return self
 
     def decision_function(self, X: NDArray[Any]) -> Float:
         """Return (n,) distances in units of the radius."""
-        distance: Float = self.core_.kneighbors(X)[0][:, 0] / self.radius_
+        distance: Float = self.core_.of(X, 1)[0][:, 0] / self.radius_
         return distance

@@ -16,25 +16,28 @@ _COLUMNS = {"MCD": 6.0, "GMM": 10.0, "PCA": 3.0, "KPCA": 1.0, "EllipticEnvelope"
 """Matrices of columns x columns."""
 _COPIES = {"ECOD": 10.0, "COPOD": 10.0, "HBOS": 4.0, "MCD": 6.0, "GMM": 5.0, "LODA": 2.0, "INNE": 2.0, "DIF": 20.0}
 """Copies of the rows, in float64, that are held at a time; 3 unless named."""
-_PER_PAIR = {"OCSVM": 256 << 20, "LUNAR": 64 << 20, "AutoEncoder": 200 << 20, "VAE": 200 << 20, "DeepSVDD": 200 << 20}
-"""Caches and networks of a fixed size."""
+_FIXED = {
+    **{"OCSVM": 256 << 20, "LUNAR": 64 << 20, "LOF": 256 << 20, "KNN": 256 << 20},
+    **{"AutoEncoder": 200 << 20, "VAE": 200 << 20, "DeepSVDD": 200 << 20},
+}
+"""Caches, blocks and networks of a fixed size."""
 
 
-def memory_needed(detector: Any, n: int, k: int, reference: int | None = 10_000) -> int:
+def memory_needed(detector: Any, n: int, k: int, reference: int | None = None) -> int:
     """Return about how many bytes a process needs that fits a detector on n rows x k columns and scores them.
 
     Parameters
     ----------
     detector : an estimator, a class, a dotted name, or a mapping with ``_target_``; behind the adapter or not
-    reference : rows that detectors of quadratic cost learn from, as in the adapter; None for PyOD as it comes
+    reference : rows to learn from, as in the adapter; n for PyOD as it comes
     """
-    from anomaly.detectors.classical import learns_from_all
+    from anomaly.detectors.classical import rows_learnt
 
     detector, reference = _inner(detector, reference)
     name = _name(detector)
-    m = n if reference is None or learns_from_all(name) else min(n, reference)
+    m = rows_learnt(name, n, reference)
     total = _FLOOR + 4 * n * k + 8 * m * k * _COPIES.get(name, 3.0)
-    total += 8 * m * m * _SQUARE.get(name, 0.0) + 8 * k * k * _COLUMNS.get(name, 0.0) + _PER_PAIR.get(name, 0)
+    total += 8 * m * m * _SQUARE.get(name, 0.0) + 8 * k * k * _COLUMNS.get(name, 0.0) + _FIXED.get(name, 0)
     return int(total)
 
 

@@ -19,6 +19,7 @@ from anomaly.base import Detector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.core import CoreDetector
 from anomaly.detectors.gaussian import GaussianDetector
+from anomaly.detectors.neighbours import Neighbours
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.detectors.tails import FrozenTails
 
@@ -78,9 +79,9 @@ def _prepared_parts(estimator: Any, rows: NDArray[np.float32]) -> tuple[Floats, 
         return estimator.column_scores(rows), True
     if hasattr(estimator, "estimators_samples_") and hasattr(estimator, "estimators_features_"):
         return isolation_parts(estimator, rows), True
-    reference = _reference(estimator)
-    if reference is not None:
-        return neighbour_parts(reference, rows), False
+    neighbours = _neighbours(estimator)
+    if neighbours is not None:
+        return neighbour_parts(neighbours, rows), False
     return np.abs(rows.astype(np.float64)), False
 
 
@@ -108,25 +109,26 @@ def isolation_parts(forest: Any, rows: NDArray[np.float32]) -> Floats:
     return np.maximum(out / len(forest.estimators_), 0.0)
 
 
-def neighbour_parts(reference: NDArray[np.float32], rows: NDArray[np.float32]) -> Floats:
+def neighbour_parts(neighbours: Neighbours, rows: NDArray[np.float32]) -> Floats:
     """Return (n, j) the mean squared distance of each feature to the nearest rows of a reference."""
-    from sklearn.neighbors import NearestNeighbors
-
-    k = min(NEIGHBOURS, len(reference))
-    found = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(reference).kneighbors(rows, return_distance=False)
+    known = neighbours.rows()
+    found = neighbours.of(rows, min(NEIGHBOURS, len(known)))[1]
     out = np.empty(rows.shape)
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
-        out[part] = np.square(rows[part, None, :] - reference[found[part]], dtype=np.float64).mean(axis=1)
+        out[part] = np.square(rows[part, None, :] - known[found[part]], dtype=np.float64).mean(axis=1)
     return out
 
 
-def _reference(estimator: Any) -> NDArray[np.float32] | None:
-    """Return the rows that a neighbour detector keeps, or None."""
+def _neighbours(estimator: Any) -> Neighbours | None:
+    """Return the rows that a neighbour detector keeps, its own or somebody else's, or None."""
+    if hasattr(estimator, "neighbours_"):
+        ours: Neighbours = estimator.neighbours_
+        return ours
     for holder in (estimator, getattr(estimator, "detector_", None), getattr(estimator, "neigh_", None)):
         rows = getattr(holder, "_fit_X", None)
         if rows is not None:
-            return np.asarray(rows, np.float32)
+            return Neighbours().fit(rows)
     return None
 
 

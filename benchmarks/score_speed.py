@@ -28,7 +28,7 @@ from anomaly.sequences.batch import scoring_batches
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
-MOST = 3.0
+MOST = 2.5
 LAYERS = {"gru": 1, "transformer": 3}
 N_ENTITIES = 500
 

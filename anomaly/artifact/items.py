@@ -57,12 +57,12 @@ def items_of(store: SequenceStore, scores: pl.DataFrame, ensemble: Any, unit: st
 
 def _sequence_looks(store: SequenceStore, ensemble: Any) -> tuple[dict[str, FeatureMatrix], Links]:
     bank = ensemble.bank_
-    lead = bank.leader
     views = {}
     if hasattr(bank, "aggregates_"):
         views["aggregates"] = bank.aggregates_.transform(store)
-    if hasattr(lead, "embed"):
-        views[EMBEDDING] = embedding_matrix(lead.embed(store))
+    embedding_ND = bank.leader.embed(store)
+    if embedding_ND is not None:
+        views[EMBEDDING] = embedding_matrix(embedding_ND)
     offsets, kept = reported(store)
     return views, _links(store, np.flatnonzero(kept), np.repeat(np.arange(len(store)), np.diff(offsets)))
 

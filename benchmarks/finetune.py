@@ -3,10 +3,11 @@
     python benchmarks/finetune.py                     five sets, five draws of the labels, with peers
     python benchmarks/finetune.py --sets shop --quick a small shop, one draw, no peers: two minutes
     python benchmarks/finetune.py --peers none        without PyOD's XGBOD and DevNet
+    python benchmarks/finetune.py --minutes 10        no further draw of a set ten minutes after its training
 
 Each set is trained once, without labels; the run lies in --work and is used again. A finished cell is not run again for
 the same code. Half of the labels are anomalous where there are enough of these. The peers learn from the same vectors
-in an environment of their own, which is made at --peers with this one's packages and xgboost.
+in an environment of their own: python benchmarks/peers/install.py xgboost.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-import venv
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -131,20 +132,26 @@ class Bench:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run what is not finished, and write the result and its table."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
     args.seeds = args.seeds or (1 if args.quick else 5)
-    python = None if args.peers == "none" or args.quick else _environment(Path(args.peers))
+    python = None if args.peers == "none" or args.quick else Path(args.peers) / "xgboost" / "bin" / "python"
+    if python is not None and not python.exists():
+        parser.error("the peers are not installed; run: python benchmarks/peers/install.py xgboost; or --peers none")
     rows: list[dict[str, Any]] = []
     for name in args.sets:
         task = read_task(name, quick=args.quick)
         folder = args.work / f"{name}{'-quick' if args.quick else ''}"
         bench: Bench | None = None
-        for size in task.sizes:
-            for seed in range(args.seeds):
-                path = folder / "cells" / f"{size}-{seed}-{code()['sources']}.json"
-                if not path.exists():
-                    bench = bench or Bench(task, folder / "run", quick=args.quick)
-                    write_json(path, _cell(bench, size, seed, args.ways, python))
+        until = float("inf") if args.minutes else 0.0
+        for seed, size in product(range(args.seeds), task.sizes):
+            path = folder / "cells" / f"{size}-{seed}-{code()['sources']}.json"
+            if not path.exists() and time.monotonic() < until:
+                if bench is None:
+                    bench = Bench(task, folder / "run", quick=args.quick)
+                    until = time.monotonic() + 60 * args.minutes
+                write_json(path, _cell(bench, size, seed, args.ways, python))
+            if path.exists():
                 rows.append({"set": name, "size": size, "seed": seed, **json.loads(path.read_text())})
                 sys.stdout.write(_line(rows[-1]) + "\n")
                 sys.stdout.flush()
@@ -162,8 +169,8 @@ def _cell(bench: Bench, size: int, seed: int, ways: list[str], python: Path | No
 def table(rows: list[dict[str, Any]]) -> str:
     """Return the means over the draws: a line per set and number of labels."""
     ways = list(dict.fromkeys(name for row in rows for part in ("ways", "peers") for name in row[part]))
-    lines = ["| set | labels | without | " + " | ".join(ways) + " | losses |", "|---" * (len(ways) + 4) + "|"]
-    for name, size in dict.fromkeys((row["set"], row["size"]) for row in rows):
+    lines = ["| set | labels | draws | without | " + " | ".join(ways) + " | losses |", "|---" * (len(ways) + 5) + "|"]
+    for name, size in sorted({(row["set"], row["size"]) for row in rows}):
         cells = [row for row in rows if (row["set"], row["size"]) == (name, size)]
         before = float(np.mean([row["before"] for row in cells]))
         figures = {way: [(r["ways"] | r["peers"]).get(way, {}).get("average_precision") for r in cells] for way in ways}
@@ -173,7 +180,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         if "full" in means and means["full"] - own > 0.02:
             losses.append("full")
         shown = " | ".join(f"{means[w]:.3f} ± {np.std(figures[w]):.3f}" if w in means else "-" for w in ways)
-        lines.append(f"| {name} | {size} | {before:.3f} | {shown} | {', '.join(losses) or 'none'} |")
+        lines.append(f"| {name} | {size} | {len(cells)} | {before:.3f} | {shown} | {', '.join(losses) or 'none'} |")
     return "\n".join(lines)
 
 
@@ -191,29 +198,15 @@ def _line(row: dict[str, Any]) -> str:
     return f"{row['set']} {row['size']} labels, draw {row['seed']}: without {row['before']}; {figures}; {seconds:.0f} s"
 
 
-def _environment(folder: Path) -> Path:
-    """Make the peers' environment, where it is not there: this one's packages, and xgboost."""
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-        site = next((folder / "lib").glob("python*/site-packages"))
-        here = [path for path in sys.path if path.endswith("site-packages")]
-        (site / "measured.pth").write_text("\n".join(here) + "\n", encoding="utf-8")
-        # Without what it would bring for GPUs.
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "xgboost"], check=True)
-    return python
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names: Any = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("--sets", type=names, default=SETS, help="comma-separated")
     parser.add_argument("--ways", type=names, default=list(WAYS), help=f"of {', '.join(WAYS)}")
     parser.add_argument("--seeds", type=int, help="draws of the labels; 5, or 1 with --quick")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="for a set's draws")
     parser.add_argument("--quick", action="store_true", help="a small run, one draw, no peers")
-    parser.add_argument(
-        "--peers", default=str(Path.home() / ".cache" / "anomaly-finetune-peers"), help="folder, or none"
-    )
+    parser.add_argument("--peers", default=str(Path.home() / ".cache" / "anomaly" / "peers"), help="folder, or none")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of trained runs and finished cells")
     parser.add_argument("--out", type=Path, default=result_path("finetune"), help="result file; a table beside it")
     return parser

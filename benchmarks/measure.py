@@ -37,7 +37,10 @@ def code() -> dict[str, str]:
     digest = sha256()
     for path in sorted([*(ROOT / "anomaly").rglob("*.py"), *(ROOT / "conf").rglob("*.yaml")]):
         digest.update(path.read_bytes())
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    except FileNotFoundError:
+        return {"commit": "unknown", "sources": digest.hexdigest()[:16]}
     return {"commit": done.stdout.strip() or "unknown", "sources": digest.hexdigest()[:16]}
 
 
@@ -53,9 +56,9 @@ def stamp(theme: str, *packages: str) -> dict[str, Any]:
     }
 
 
-def result_path(theme: str, folder: Path = RESULTS) -> Path:
-    """Return where today's result of a theme on this hardware lies."""
-    return folder / f"{theme}_cpu{cores()}_{datetime.now(UTC):%Y%m%d}.json"
+def result_path(theme: str, folder: Path = RESULTS, hardware: str | None = None) -> Path:
+    """Return where today's result of a theme on this hardware lies, by default the processor's cores."""
+    return folder / f"{theme}_{hardware or f'cpu{cores()}'}_{datetime.now(UTC):%Y%m%d}.json"
 
 
 def write_json(path: Path, document: Any) -> None:

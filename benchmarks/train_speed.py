@@ -149,7 +149,7 @@ class Ours:
         self.model = NextEventModel.for_store(
             store, cell=cell, layers=LAYERS[cell], width=WIDTH, heads=HEADS, dropout=DROPOUT
         ).train()
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-3, weight_decay=0.01)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-3, weight_decay=0.01, fused=True)
         # The budget that the detector chooses for this many events.
         tokens = int(np.clip(store.n_events // 60, 256, 16_384))
         self.data = SequenceDataModule(train=store, held_out=store, tokens=tokens, longest=512)
@@ -162,7 +162,7 @@ class Ours:
             batch = next(self.batches)
             # What Lightning's bf16-mixed does.
             with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-                loss, _ = self.model.training_loss(batch)
+                loss = self.model.training_loss(batch)
             _step(loss, self.model, self.optimizer)
             seen += len(batch.codes_TF)
         return seen

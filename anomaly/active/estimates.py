@@ -23,7 +23,7 @@ AUDIT = ("audit", "random")
 
 
 @dataclass(frozen=True)
-class Progress:
+class Estimate:
     """What is known of a session.
 
     Attributes
@@ -58,7 +58,7 @@ def progress(
     patience: int = 50,
     level: float = 0.95,
     recent: int = 20,
-) -> Progress:
+) -> Estimate:
     """Return what verdicts say of the pool.
 
     Parameters
@@ -78,7 +78,7 @@ def progress(
     low, high = interval(n_items, y, audit, level)
     most = max(high * n_items, found)
     sure = found / most if most else 0.0
-    return Progress(
+    return Estimate(
         n_items=n_items,
         n_labels=len(y),
         n_found=found,
@@ -93,11 +93,14 @@ def progress(
 
 
 def horvitz_thompson(n_items: int, y: Floats, q: Floats) -> float:
-    """Return the mean over all choices of (found before + y / q), as a share of the items.
+    """Return the mean over all drawn choices of (found before + y / q), as a share of the items; NaN without one.
 
-    It is unbiased where every item that was open had a chance, as under `Audited` and `Random`.
+    It is unbiased where every item that was open had a chance, as under `Audited` and `Random`; a choice that was
+    certain left the others none.
     """
-    known = np.isfinite(q) & (q > 0)
+    known = np.isfinite(q) & (q > 0) & (q < 1)
+    if not known.any():
+        return float("nan")
     before = np.cumsum(y) - y
     return float((before + y / np.where(known, q, 1.0))[known].mean() / n_items)
 

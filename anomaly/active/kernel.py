@@ -121,11 +121,9 @@ class ItemKernel(Estimator):
 
     def _common(self, one: Marks, many: Marks) -> Floats:
         """Return (n,) the cosine of the values held, each weighed by its rarity."""
-        wanted = np.zeros(len(self.rare_))
-        wanted[one.held] = self.rare_[one.held]
-        weight = self.rare_[many.held]
-        dot, square = _sums(weight * wanted[many.held], many.offsets), _sums(weight**2, many.offsets)
-        scale = float(np.linalg.norm(wanted)) * np.sqrt(square)
+        weight = self.rare_[many.held] ** 2
+        dot, square = _sums(weight * np.isin(many.held, one.held), many.offsets), _sums(weight, many.offsets)
+        scale = float(np.linalg.norm(self.rare_[one.held])) * np.sqrt(square)
         cosine = np.divide(dot, scale, out=np.zeros(len(dot)), where=scale > 1e-9)
         return np.asarray(cosine, np.float32)
 

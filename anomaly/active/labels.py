@@ -104,6 +104,8 @@ class Label:
             raise DataError(f"probability={self.probability}: expected a number above 0, at most 1")
         if not self.item or not self.annotator or not self.key:
             raise DataError("a label needs an item, an annotator and a key")
+        if any("\0" in (text or "") for text in (self.item, self.annotator, self.key, self.typology, self.note)):
+            raise DataError("a label holds the character NUL, which databases cannot keep as text")
 
 
 def frame(labels: Iterable[Label]) -> pl.DataFrame:
@@ -113,11 +115,3 @@ def frame(labels: Iterable[Label]) -> pl.DataFrame:
     plain = {name: pl.Int64 if kind == _TIME else kind for name, kind in SCHEMA.items()}
     table = pl.DataFrame({name: columns[name] for name in SCHEMA}, schema=plain)
     return table.with_columns(pl.col(name).cast(kind) for name, kind in SCHEMA.items())
-
-
-def standing(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the verdicts that stand: neither taken back nor corrected by a row that was not taken back itself."""
-    withdrawn = table.filter(pl.col("verdict") == "withdrawn")["supersedes"].drop_nulls().implode()
-    kept = table.filter((pl.col("verdict") != "withdrawn") & ~pl.col("seq").is_in(withdrawn))
-    corrected = kept["supersedes"].drop_nulls().implode()
-    return kept.filter(pl.col("verdict").is_in(list(VERDICTS)) & ~pl.col("seq").is_in(corrected))

@@ -12,7 +12,7 @@ from anomaly.errors import AnomalyError, ArtifactError, ConfigError
 try:
     from sqlalchemy import Engine, create_engine, event
     from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
     from sqlalchemy.pool import QueuePool
 except ImportError as error:
     raise AnomalyError("labels are kept through SQLAlchemy: pip install 'anomaly[label]'") from error
@@ -42,6 +42,14 @@ def connect(where: Path | str, *, read_only: bool = False) -> Engine:
     except SQLAlchemyError as error:
         engine.dispose()
         raise ArtifactError(f"{shown(where)}: the label database cannot be opened ({reason(error)})") from error
+
+    @event.listens_for(engine, "handle_error")
+    def _tell(context: Any) -> None:
+        # Whatever was under way; a ping that finds a lost connection gets another one by itself.
+        if isinstance(context.sqlalchemy_exception, OperationalError) and not context.is_pre_ping:
+            cause = context.original_exception
+            raise ArtifactError(f"{shown(where)}: the label database does not answer ({reason(cause)})") from cause
+
     return engine
 
 

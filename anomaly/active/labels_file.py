@@ -5,30 +5,41 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from anomaly.active.labels import SCHEMA, VERDICTS, Label, standing
+from anomaly.active.labels import SCHEMA, VERDICTS, Label, frame
+from anomaly.active.ledger import Ledger
 from anomaly.atomic import replacing
 from anomaly.errors import DataError, SchemaError
 
 if TYPE_CHECKING:
     from anomaly.active.labels_log import LabelLog
 
-_ITEM = ("item", "sequence", "id")
+ITEM, EVENT = ("item", "sequence", "id"), ("item", "id")
+"""Columns that name a labelled item, the first that is there; of an event its sequence says too little."""
 _TIMES = ("event_time", "known_at", "recorded_at")
 _OWN = ("seq", "supersedes")
 """What the log itself counts; the rows of a file are renumbered."""
 
 
-def write_labels(table: pl.DataFrame, path: Path | str, *, everything: bool = True) -> Path:
-    """Write rows of a log as Parquet or CSV: all of them, or the verdicts that stand with `label` 1, 0, -1."""
-    if not everything:
-        table = standing(table)
-        numbers = [VERDICTS[verdict] for verdict in table["verdict"]]
-        table = table.with_columns(pl.Series("label", numbers, dtype=pl.Int8))
+def write_labels(rows: list[Label], path: Path | str, *, everything: bool = True) -> Path:
+    """Write rows of a log as Parquet or CSV.
+
+    Parameters
+    ----------
+    everything : every row; otherwise of each item the verdict that counts, with `label` 1, 0, -1
+    """
+    if everything:
+        table = frame(rows)
+    else:
+        decided = Ledger.of(rows).decisions()
+        numbers = pl.Series("label", [VERDICTS[row.verdict] for row in decided], dtype=pl.Int8)
+        # What they correct is not in the file.
+        table = frame(decided).drop("supersedes").with_columns(numbers)
     path = Path(path)
     with replacing(path) as temporary:
         if path.suffix == ".csv":
@@ -40,7 +51,9 @@ def write_labels(table: pl.DataFrame, path: Path | str, *, everything: bool = Tr
     return path
 
 
-def read_labels(path: Path | str, *, annotator: str = "import", source: str = "analyst") -> list[Label]:
+def read_labels(
+    path: Path | str, *, annotator: str = "import", source: str = "analyst", names: tuple[str, ...] = ITEM
+) -> list[Label]:
     """Return the rows of a file: those of an exported log, or items with verdicts or labels 1, 0, -1.
 
     A row without a key takes one from what it says, so that a file that is read twice counts once.
@@ -48,6 +61,7 @@ def read_labels(path: Path | str, *, annotator: str = "import", source: str = "a
     Parameters
     ----------
     annotator, source : of rows that state none
+    names : columns that may name the item
 
     Raises
     ------
@@ -55,10 +69,10 @@ def read_labels(path: Path | str, *, annotator: str = "import", source: str = "a
         If the file cannot be read, has no column for the item or the verdict, or a row is none.
     """
     table = _table(Path(path))
-    name = next((c for c in _ITEM if c in table.columns), None)
+    name = next((c for c in names if c in table.columns), None)
     if name is None or not {"verdict", "label"} & set(table.columns):
         there = ", ".join(table.columns)
-        raise SchemaError(f"{path}: expected a column item, sequence or id, and verdict or label; there are {there}")
+        raise SchemaError(f"{path}: expected a column {' or '.join(names)}, and verdict or label; there are {there}")
     table = table.rename({name: "item"}) if name != "item" else table
     if "verdict" not in table.columns:
         table = table.with_columns(verdict=_verdicts(table["label"], path))
@@ -73,32 +87,41 @@ def read_labels(path: Path | str, *, annotator: str = "import", source: str = "a
 
 
 def import_labels(log: LabelLog, rows: list[Label]) -> int:
-    """Append the rows of a file, renumbered, and return how many were not there before."""
+    """Append the rows of a file, renumbered, and return how many were not there before.
+
+    Raises
+    ------
+    DataError
+        If a row supersedes none that stands before it in the file; nothing was written then.
+    """
+    earlier: set[int] = set()
+    for row in rows:
+        if row.supersedes is not None and row.supersedes not in earlier:
+            raise DataError(f"item {row.item}: supersedes={row.supersedes} names no earlier row of the file")
+        earlier.add(row.seq)
     before = max((row.seq for row in log.read()), default=0)
     places: dict[int, int] = {}
-    for row in rows:
-        supersedes = None
-        if row.supersedes is not None:
-            supersedes = places.get(row.supersedes)
-            if supersedes is None:
-                raise DataError(f"item {row.item}: supersedes={row.supersedes} names no earlier row of the file")
-        written = log.append(replace(row, seq=0, supersedes=supersedes))
-        places[row.seq] = written.seq
-    return sum(row.seq > before for row in log.read(before))
+    # What supersedes nothing goes in together, and what does once the number of the other is known.
+    for plain, group in groupby(rows, lambda row: row.supersedes is None):
+        batch = list(group)
+        for part in [batch] if plain else [[row] for row in batch]:
+            new = [replace(r, seq=0, supersedes=None if plain else places[r.supersedes or 0]) for r in part]
+            places |= {row.seq: written.seq for row, written in zip(part, log.extend(new), strict=True)}
+    return len(log.read(before))
 
 
 def _table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".csv":
-            return pl.read_csv(path, infer_schema_length=None, schema_overrides={"item": pl.String})
+            return pl.read_csv(path, infer_schema_length=None, schema_overrides=dict.fromkeys(ITEM, pl.String))
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read as labels ({str(error).splitlines()[0]})") from error
 
 
 def _verdicts(label: pl.Series, path: Path | str) -> pl.Series:
-    names = {number: verdict for verdict, number in VERDICTS.items()}
-    found = [None if value is None else names.get(int(value)) for value in label.cast(pl.Float64, strict=False)]
+    names: dict[float | None, str] = {number: verdict for verdict, number in VERDICTS.items()}
+    found = [names.get(value) for value in label.cast(pl.Float64, strict=False)]
     if None in found:
         where = found.index(None)
         raise DataError(f"{path}, row {where + 1}: label={label[where]}: expected 1, 0 or -1")

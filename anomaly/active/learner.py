@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import polars as pl
 
+from anomaly.active.labels import VERDICTS
 from anomaly.active.records import Choice, Labels
 from anomaly.errors import DataError
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from anomaly.base import Learner, QueryStrategy
 
 Verdict = Literal["anomalous", "normal", "unsure"]
-VERDICTS: dict[Any, int] = {"anomalous": 1, "normal": 0, "unsure": -1, 1: 1, 0: 0, -1: -1}
+_NUMBERS: dict[Any, int] = VERDICTS | {number: number for number in VERDICTS.values()}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class ActiveLearner:
         self.random_state = random_state
         self.taught: list[Taught] = []
         self._asked: dict[int, tuple[str, float]] = {}
-        self._places: dict[Any, int] | None = None
+        self._places = _places(items.ids)
 
     def choose(self, n: int = 1, exclude: Sequence[Any] = ()) -> Choice:
         """Choose the next items, with what chose each and the chance of it.
@@ -78,12 +79,20 @@ class ActiveLearner:
         Parameters
         ----------
         exclude : ids that may not be chosen, such as those on another analyst's screen
+
+        Raises
+        ------
+        DataError
+            If `n` is below 0, or an id is none of the pool.
         """
+        if n < 0:
+            raise DataError(f"n={n}: expected at least 0 items")
         open_ = np.ones(len(self.items), np.bool_)
         open_[self.labels.items] = False
         open_[[self.place(i) for i in exclude]] = False
-        # Seeded by how much is known: replaying the verdicts asks the same again.
-        rng = np.random.default_rng([self.random_state, len(self.taught)])
+        # Seeded by how much is known or out of reach: replaying asks the same again, and a case that is put off or on
+        # another screen does not lend its chance to the next.
+        rng = np.random.default_rng([self.random_state, len(self.taught), len(exclude)])
         n = min(n, int(open_.sum()))
         choice = self.strategy.query(self.belief_, self.items, self.labels, n, open_=open_, rng=rng)
         for item, policy, chance in zip(choice.items, choice.policies, choice.probabilities, strict=True):
@@ -102,12 +111,12 @@ class ActiveLearner:
         DataError
             If there is no such item, verdict or confidence.
         """
-        if verdict not in VERDICTS:
+        if not isinstance(verdict, (str, int, np.integer)) or verdict not in _NUMBERS:
             raise DataError(f"verdict {verdict!r}: expected anomalous, normal or unsure")
         if not 0 < confidence <= 1:
             raise DataError(f"confidence {confidence}: expected a number above 0 and at most 1")
         place = self.place(item)
-        self.taught.append(Taught(place, VERDICTS[verdict], confidence, *self._asked.pop(place, ("", float("nan")))))
+        self.taught.append(Taught(place, _NUMBERS[verdict], confidence, *self._asked.pop(place, ("", float("nan")))))
         self.learner.update(self.labels)
         return self
 
@@ -122,6 +131,7 @@ class ActiveLearner:
         if not self.taught:
             raise DataError("nothing to undo: no verdict was given")
         last = self.taught.pop()
+        self._asked[last.item] = (last.policy, last.probability)
         self.learner.update(self.labels)
         return self.items.ids[last.item]
 
@@ -133,8 +143,6 @@ class ActiveLearner:
 
     def place(self, item: Any) -> int:
         """Return the place of an id in the pool."""
-        if self._places is None:
-            self._places = {key: place for place, key in enumerate(self.items.ids.to_list())}
         try:
             return self._places[item]
         except (KeyError, TypeError) as error:
@@ -172,3 +180,11 @@ class ActiveLearner:
                 "verdict": names[verdict[order] % 4],
             }
         )
+
+
+def _places(ids: pl.Series) -> dict[Any, int]:
+    """Return the place of every id, which one item alone may have."""
+    places = {key: place for place, key in enumerate(ids.to_list())}
+    if len(places) < len(ids):
+        raise DataError(f"items hold the id {ids.filter(ids.is_duplicated())[0]!r} more than once; give each its own")
+    return places

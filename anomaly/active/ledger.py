@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from anomaly.active.labels import VERDICTS, Label
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
 LEAD, BLIND = "lead", "blind"
 """Policies of a verdict that settles a dispute, and of a second opinion that does not know of the first."""
@@ -21,28 +21,39 @@ class Ledger:
 
     Attributes
     ----------
+    items : what the rows may be about, as a log can hold labels of other items too; None where it is whatever they name
     seq : place of the last row
     rows : every row by place
     keys : every row by key
     words : by item, who said what last, in the order in which it was said; moves such as a skip included
     said : by annotator, the rows that stand, the last of which is undone first
     asked : items whose score somebody asked for, with who did
-    chosen : by item, the place of the row with which it left the queue
+    chosen : by item, the row with which it left the queue, which says how it was chosen
     """
 
+    items: Container[str] | None = None
     seq: int = 0
     rows: dict[int, Label] = field(default_factory=dict)
     keys: dict[str, Label] = field(default_factory=dict)
     words: dict[str, dict[str, Label]] = field(default_factory=lambda: defaultdict(dict))
     said: dict[str, list[Label]] = field(default_factory=lambda: defaultdict(list))
     asked: set[tuple[str, str]] = field(default_factory=set)
-    chosen: dict[str, int] = field(default_factory=dict)
+    chosen: dict[str, Label] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, rows: Iterable[Label]) -> Self:
+        """Return what the rows of a log amount to."""
+        ledger = cls()
+        ledger.add(rows)
+        return ledger
 
     def add(self, rows: Iterable[Label]) -> None:
         """Take further rows of the log."""
         for row in rows:
             self.rows[row.seq] = self.keys[row.key] = row
             self.seq = row.seq
+            if self.items is not None and row.item not in self.items:
+                continue
             if row.verdict == "asked":
                 self.asked.add((row.item, row.annotator))
             elif row.verdict == "withdrawn":
@@ -51,19 +62,22 @@ class Ledger:
                 # What it corrects stays below it, to come back when it is undone.
                 self.said[row.annotator].append(row)
                 self.words[row.item][row.annotator] = row
-                if row.verdict in VERDICTS:
-                    self.chosen.setdefault(row.item, row.seq)
+                if row.verdict != "skipped":
+                    self.chosen.setdefault(row.item, row)
 
     def _take_back(self, row: Label) -> None:
-        own = self.said[row.annotator]
+        own, words = self.said[row.annotator], self.words[row.item]
         if row in own:
             own.remove(row)
-        if self.words[row.item].get(row.annotator) == row:
-            del self.words[row.item][row.annotator]
-            before = [other for other in own if other.item == row.item]
-            if before:
-                self.words[row.item][row.annotator] = before[-1]
-        if not self.verdicts(row.item):
+        before = [other for other in own if other.item == row.item]
+        if before:
+            words[row.annotator] = before[-1]
+        else:
+            words.pop(row.annotator, None)
+        left = [r for name in words for r in self.said[name] if r.item == row.item and r.verdict != "skipped"]
+        if left:
+            self.chosen[row.item] = min(left, key=lambda r: r.seq)
+        else:
             self.chosen.pop(row.item, None)
 
     def word(self, item: str, annotator: str) -> Label | None:
@@ -88,7 +102,7 @@ class Ledger:
         firm = [row for row in found if row.verdict != "unsure"]
         if len({row.verdict for row in firm}) > 1 or self._escalated(item):
             return None
-        # The first opinion says how the item was chosen, also where it was corrected after the second.
+        # The first opinion, also where it was corrected after the second.
         ordered = sorted(firm or found, key=lambda row: row.policy == BLIND)
         return ordered[0] if ordered else None
 
@@ -98,7 +112,7 @@ class Ledger:
     def decisions(self) -> list[Label]:
         """Return the verdicts that count, one of each item, in the order in which they were asked for."""
         found = [self.decision(item) for item in self.words]
-        return sorted((row for row in found if row is not None), key=lambda row: self.chosen[row.item])
+        return sorted((row for row in found if row is not None), key=lambda row: self.chosen[row.item].seq)
 
     def disputes(self) -> list[str]:
         """Return the items that wait for a lead: opinions differ, or somebody handed them up."""

@@ -105,13 +105,15 @@ def replay(
             figures["pool"][turn] = average_precision(truth, loop.posterior_)
             if held_out is not None:
                 figures["held_out"][turn] = average_precision(held_out[1], loop.learner.score(held_out[0]))
-        if turn == budget or len(asked) == len(pool):
-            continue
-        begun = time.perf_counter()
-        item = int(loop.choose(1, exclude=[pool.ids[i] for i, _ in waiting]).items[0])
-        asked.append(item)
-        waiting.append((item, analysts.judge(int(truth[item]), turn, rng)))
-        if len(waiting) > analysts.delay:
+        if turn == budget:
+            break
+        begun, left = time.perf_counter(), len(asked) < len(pool)
+        if left:
+            item = int(loop.choose(1, exclude=[pool.ids[i] for i, _ in waiting]).items[0])
+            asked.append(item)
+            waiting.append((item, analysts.judge(int(truth[item]), turn, rng)))
+        # Where the items have ended, what is due comes turn by turn.
+        if len(waiting) > analysts.delay or (waiting and not left):
             place, verdict = waiting.popleft()
             loop.teach(pool.ids[place], verdict)
         spent += time.perf_counter() - begun

@@ -11,7 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from anomaly.active import estimates
-from anomaly.active.estimates import Progress as Estimate
+from anomaly.active.estimates import Estimate
 from anomaly.active.labels import VERDICTS, Label
 from anomaly.active.labels_log import now
 from anomaly.active.learner import ActiveLearner, Taught
@@ -58,7 +58,6 @@ class LabelSession:
     model_version : of the run that ranked the items, written with every verdict
     double : share of the cases that a second analyst judges without knowing of the first
     lease : seconds for which a case is held without a sign of life
-    leads : names of those who settle disputes
     times : (n,) microseconds at which each item ended, where there are times
     """
 
@@ -70,19 +69,19 @@ class LabelSession:
         model_version: str | None = None,
         double: float = 0.1,
         lease: float = 600.0,
-        leads: Sequence[str] = (),
         times: Sequence[int | None] | None = None,
     ) -> None:
         if not 0 <= double <= 1:
             raise DataError(f"double={double}: expected a share from 0 to 1")
+        if lease <= 0:
+            raise DataError(f"lease={lease}: expected seconds, more than 0")
         self.learner, self.log = learner, log
         self.model_version = model_version
         self.double = double
-        self.leads = frozenset(leads)
         self.times = times
         self.leases = Leases(log, seconds=lease)
-        self.ledger = Ledger()
         self.places = {str(item): place for place, item in enumerate(learner.items.ids.to_list())}
+        self.ledger = Ledger(self.places)
         self._lock = RLock()
         with self._lock:
             self._read()
@@ -110,8 +109,12 @@ class LabelSession:
                 found.append(lease)
             return found
 
-    def open(self, annotator: str, item: str) -> Lease | None:
+    def open(self, annotator: str, item: str, *, lead: bool = False) -> Lease | None:
         """Hold a case that was looked for, and put back the one on screen; None where somebody else holds it.
+
+        Parameters
+        ----------
+        lead : whether the annotator may settle a dispute
 
         Raises
         ------
@@ -122,7 +125,7 @@ class LabelSession:
             raise DataError(f"{item!r}: no such item in this session")
         with self._lock:
             self._read()
-            policy = LEAD if self._leads(annotator, item) else SEARCH
+            policy = LEAD if lead and self._disputed(annotator, item) else SEARCH
             mine = self.leases.of(annotator, item)
             lease = self.leases.take(item, annotator, *((mine.policy, mine.probability) if mine else (policy, None)))
             if lease is not None:
@@ -140,12 +143,14 @@ class LabelSession:
         confidence: float | None = None,
         note: str | None = None,
         duration_ms: int | None = None,
+        lead: bool = False,
     ) -> Label:
         """Write what somebody says of a case, correcting what they said before; a key counts once.
 
         Parameters
         ----------
         verdict : anomalous, normal, unsure, skipped or escalated
+        lead : whether the annotator may settle a dispute
 
         Raises
         ------
@@ -173,7 +178,7 @@ class LabelSession:
                 duration_ms=duration_ms,
                 supersedes=before.seq if before else None,
                 score_seen=(item, annotator) in self.ledger.asked,
-                **self._circumstances(annotator, item, lease, before),
+                **self._circumstances(annotator, item, lease, before, lead),
             )
             return self._write(label, lease)
 
@@ -211,13 +216,12 @@ class LabelSession:
         """Return how far the session has come."""
         with self._lock:
             self._read()
-            decided = self.ledger.decisions()
-            pairs = self.ledger.pairs()
+            taught, pairs = self.learner.taught, self.ledger.pairs()
             estimate = estimates.progress(
                 len(self.places),
-                [VERDICTS[row.verdict] for row in decided],
-                [float("nan") if row.probability is None else row.probability for row in decided],
-                [row.policy or "" for row in decided],
+                [each.verdict for each in taught],
+                [each.probability for each in taught],
+                [each.policy for each in taught],
             )
             return Progress(
                 estimate.n_labels,
@@ -245,12 +249,14 @@ class LabelSession:
         if not rows:
             return
         self.ledger.add(rows)
-        self.learner.replay([self._taught(row) for row in self.ledger.decisions() if row.item in self.places])
+        self.learner.replay([self._taught(row) for row in self.ledger.decisions()])
 
     def _taught(self, row: Label) -> Taught:
-        chance = float("nan") if row.probability is None else row.probability
-        confidence = max(row.confidence or 1.0, 0.01)
-        return Taught(self.places[row.item], VERDICTS[row.verdict], confidence, row.policy or "", chance)
+        """Return a verdict as it counts; however it was settled, the item was chosen as it was first."""
+        chosen = self.ledger.chosen[row.item]
+        chance = float("nan") if chosen.probability is None else chosen.probability
+        confidence = 1.0 if row.confidence is None else max(row.confidence, 0.01)
+        return Taught(self.places[row.item], VERDICTS[row.verdict], confidence, chosen.policy or "", chance)
 
     def _write(self, label: Label, lease: Lease | None) -> Label:
         written = self.log.append(label)
@@ -259,23 +265,28 @@ class LabelSession:
         self._read()
         return written
 
-    def _circumstances(self, annotator: str, item: str, lease: Lease | None, before: Label | None) -> dict[str, Any]:
+    def _circumstances(
+        self, annotator: str, item: str, lease: Lease | None, before: Label | None, lead: bool
+    ) -> dict[str, Any]:
         """Return how a word came about; a correction was chosen as what it corrects was."""
         time = self.times[self.places[item]] if self.times is not None else None
         chosen = before or lease
         policy, chance = (chosen.policy, chosen.probability) if chosen else (SEARCH, None)
+        if lead and self._disputed(annotator, item):
+            policy = LEAD
+        elif policy == LEAD and not lead:
+            policy = SEARCH
         return {
-            "policy": LEAD if self._leads(annotator, item) else policy,
+            "policy": policy,
             "probability": chance,
             "event_time": time,
             "known_at": now(),
             "model_version": self.model_version,
         }
 
-    def _leads(self, annotator: str, item: str) -> bool:
-        """Whether a word of this annotator settles a dispute."""
-        others = [row for name, row in self.ledger.words.get(item, {}).items() if name != annotator]
-        return annotator in self.leads and bool(others) and item in self.ledger.disputes()
+    def _disputed(self, annotator: str, item: str) -> bool:
+        """Whether an item waits for a lead because of what others said."""
+        return any(name != annotator for name in self.ledger.words.get(item, {})) and item in self.ledger.disputes()
 
     def _put_back(self, annotator: str, kept: str) -> None:
         for lease in self.leases.held():
@@ -298,7 +309,7 @@ class LabelSession:
     def _chosen(self, annotator: str, closed: set[str], spare: bool) -> Lease | None:
         """Hold the item that the strategy wants most."""
         while True:
-            exclude = [self.learner.items.ids[self.places[item]] for item in closed if item in self.places]
+            exclude = [self.learner.items.ids[self.places[item]] for item in closed]
             choice = self.learner.choose(1, exclude)
             if not len(choice):
                 return None
@@ -325,7 +336,7 @@ class LabelSession:
             return []
         found = []
         for item, words in self.ledger.words.items():
-            if annotator in words or item in taken or item not in self.places:
+            if annotator in words or item in taken:
                 continue
             if len(words) == 1 and len(self.ledger.verdicts(item)) == 1 and self._doubled(item):
                 found.append(item)

@@ -102,6 +102,8 @@ class Disagreement(GreedyStrategy):
             votes = X.views[MEMBERS].values.T.astype(np.float64)
         spread = scores.std if votes is None else np.std([ranks(vote) for vote in votes], axis=0)
         placed = ranks(scores.mean)
+        if not spread.any():
+            return placed
         return np.where(placed >= 1 - self.top, spread, placed - 1)
 
 

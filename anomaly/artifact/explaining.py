@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from anomaly.artifact.run import Run
     from anomaly.explain.story import Story
+    from anomaly.explain.words import Language
     from anomaly.sequences.store import SequenceStore
 
 
@@ -50,6 +50,7 @@ def explain_run(
     history: Any | None = None,
     shown: int = EVENTS,
     contrast: bool = True,
+    language: Language = "en",
     bad_rows: Any = "fail",
     max_bad: float = float("inf"),
 ) -> list[Story]:
@@ -61,6 +62,7 @@ def explain_run(
     events, history : new data in place of the run's own
     shown : events of each item that are told
     contrast : tell also the owner's habits, the nearest usual sequences and the smallest edit
+    language : of what is told
 
     Raises
     ------
@@ -75,7 +77,7 @@ def explain_run(
         store = _prepared(run, events, history, bad_rows, max_bad)
     wanted = None if ids is None else [ids] if isinstance(ids, (str, int)) else list(ids)
     chosen = _items(run, store, wanted, top, own=events is None)
-    return Narrator(explainer, events=shown, contrast=contrast).tell(explainer.explain(chosen))
+    return Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explainer.explain(chosen))
 
 
 def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad: float) -> SequenceStore:
@@ -94,12 +96,12 @@ def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad
 def _items(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> SequenceStore:
     """Return the sequences to explain; where the event is the item, each with its past and ended by it."""
     by_event = run.facts["unit"] == "event"
-    names = _event_ids(store) if by_event else store.sequence_ids
+    names = event_ids(store) if by_event else store.sequence_ids
     if ids is None:
         places = _highest(run, store, names, top, own=own)
     else:
         places = _find(names, ids, "event" if by_event else "sequence")
-    return _cut_after(store, places) if by_event else store.take(places)
+    return cut_after(store, places) if by_event else store.take(places)
 
 
 def _highest(run: Run, store: SequenceStore, names: pl.Series, top: int, *, own: bool) -> NDArray[np.int64]:
@@ -125,16 +127,16 @@ def _find(names: pl.Series, ids: list[Any], what: str) -> NDArray[np.int64]:
     return np.array([places[str(wanted)] for wanted in ids], np.int64)
 
 
-def _event_ids(store: SequenceStore) -> pl.Series:
+def event_ids(store: SequenceStore) -> pl.Series:
+    """Return the ids of the events, the numbers of their rows where they have none."""
     import polars as pl
 
     return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids
 
 
-def _cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
-    """Return, for each event, its sequence up to and with it."""
+def cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
+    """Return, for each event, its sequence up to and with it; known as the whole one, as it was when it was scored."""
     owners = np.searchsorted(store.offsets, places, side="right") - 1
-    taken = store.take(owners)
+    taken = store.take(owners).for_edits()
     length = places - store.offsets[owners] + 1
-    kept = taken.position() < np.repeat(length, taken.lengths)
-    return replace(taken.keep_events(kept), context=length - 1)
+    return taken.keep_events(taken.position() < np.repeat(length, taken.lengths))

@@ -60,9 +60,9 @@ def _sequence_looks(store: SequenceStore, ensemble: Any) -> tuple[dict[str, Feat
     views = {}
     if hasattr(bank, "aggregates_"):
         views["aggregates"] = bank.aggregates_.transform(store)
-    embedding_ND = bank.leader.embed(store)
-    if embedding_ND is not None:
-        views[EMBEDDING] = embedding_matrix(embedding_ND)
+    embedding = bank.leader.embed(store)
+    if embedding is not None:
+        views[EMBEDDING] = embedding_matrix(embedding)
     offsets, kept = reported(store)
     return views, _links(store, np.flatnonzero(kept), np.repeat(np.arange(len(store)), np.diff(offsets)))
 

@@ -5,6 +5,7 @@ It holds what the labelled items look like and nothing of the pool, so that it g
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ FOLDER = "learner"
 def keep_learner(run: Run, learner: Learner) -> None:
     """Keep a learner with the run, in place of the one that was there."""
     codec.dump(learner, run.path / FOLDER, run.allow)
+
+
+def forget_learner(run: Run) -> None:
+    """Keep no learner with the run: no label stands any more."""
+    shutil.rmtree(run.path / FOLDER, ignore_errors=True)
 
 
 def kept_learner(run: Run, allow: Sequence[str] = ()) -> Learner | None:

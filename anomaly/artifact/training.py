@@ -14,7 +14,7 @@ from anomaly.sequences.build import build_store
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
@@ -36,6 +36,7 @@ class Recipe:
     encoder, ensemble, policy : not yet fitted
     unit : "sequence" or "event", the item that is ranked
     bad_rows, max_bad : see `build_store`; a `max_bad` below 1 is a share of the rows
+    left_out : columns that are not read, and why
     older : a run whose weights are gone on from
     """
 
@@ -50,6 +51,7 @@ class Recipe:
     max_bad: float = float("inf")
     keep_events: bool = True
     older: OlderRun | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -128,7 +130,7 @@ def _prepare(
     folder = (run.path / "sequences").resolve()
     if (run.path / "encoder").is_dir() and (folder / "store.json").is_file():
         if run.facts["fingerprint"] != fingerprint:
-            raise ArtifactError(f"{run.path}: was begun with other data; choose another run=, or give overwrite=true")
+            raise ArtifactError(f"{run.path}: was begun with other data; choose another folder, or give overwrite=true")
         return SequenceStore.open(folder), run.encoder
     shutil.rmtree(folder, ignore_errors=True)
     prepared = build_store(
@@ -152,6 +154,7 @@ def _prepare(
         "entities": int(prepared.store.entity_ids.n_unique()),
         "unit": recipe.unit,
         "schema": recipe.schema.overrides(),
+        "left_out": dict(recipe.left_out),
         "findings": [asdict(finding) for finding in prepared.findings],
         "history": None if history is None else history.name,
     }

@@ -10,12 +10,13 @@ from anomaly.atomic import write_json
 from anomaly.commands.console import Console
 from anomaly.commands.narration import print_story
 from anomaly.errors import ConfigError
-from anomaly.explain.sentences import Language
+from anomaly.explain.words import Language
 
 if TYPE_CHECKING:
     from anomaly.commands.compose import Settings
     from anomaly.explain.story import Story
 
+_WRITTEN = {"en": "written: ", "zh": "已写入："}
 PICTURES = (".png", ".svg")
 
 
@@ -27,20 +28,36 @@ def command(settings: Settings) -> None:
     run = Run.load(values["run"], allow=settings.allow)
     with Console(quiet=values["quiet"]) as console:
         console.progress("explaining")
-        stories = run.explain(
-            ids_of(values["sequence"]),
-            top=values["top"],
-            events=values["events"]["path"],
-            history=values["history"]["path"],
-            shown=values["shown"],
-            contrast=values["contrast"],
-            bad_rows=values["checks"]["bad_rows"],
-            max_bad=values["checks"]["max_bad"],
-        )
+        stories = _tell(run, values, values["language"])
         for story in stories:
-            print_story(console, story, values["language"])
-        if out is not None:
-            console.say("written: " + ", ".join(str(path) for path in _write(stories, out, values["language"])))
+            print_story(console, story)
+        if out is None:
+            return
+        if values["language"] == "zh" and out.suffix in PICTURES and not _draws_chinese():
+            console.note("note: pictures are in English, as no font with Chinese is installed, such as Noto Sans CJK")
+            stories = _tell(run, values, "en")
+        console.say(_WRITTEN[values["language"]] + ", ".join(str(path) for path in _write(stories, out)))
+
+
+def _tell(run: Run, values: dict[str, Any], language: Language) -> list[Story]:
+    return run.explain(
+        ids_of(values["sequence"]),
+        top=values["top"],
+        events=values["events"]["path"],
+        history=values["history"]["path"],
+        shown=values["shown"],
+        contrast=values["contrast"],
+        language=language,
+        bad_rows=values["checks"]["bad_rows"],
+        max_bad=values["checks"]["max_bad"],
+    )
+
+
+def _draws_chinese() -> bool:
+    # Plotting takes long to import, and most explanations are told in words.
+    from anomaly.report.casefigure import chinese_fonts
+
+    return bool(chinese_fonts())
 
 
 def ids_of(sequence: str | None) -> list[str] | None:
@@ -53,7 +70,10 @@ def ids_of(sequence: str | None) -> list[str] | None:
         is_file = False
     if not is_file:
         return [sequence]
-    ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    try:
+        ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"sequence={sequence}: is no text; a file of ids has one in each line") from error
     if not any(ids):
         raise ConfigError(f"sequence={sequence}: the file holds no id; write one in each line")
     return [text for text in ids if text]
@@ -69,12 +89,12 @@ def _check(values: dict[str, Any], out: Path | None) -> None:
             raise ConfigError(f"{name}={values[name]}: expected a number from 1")
 
 
-def _write(stories: list[Story], out: Path, language: Language) -> list[Path]:
+def _write(stories: list[Story], out: Path) -> list[Path]:
     """Write stories as JSON, or a picture of each: the first under the name itself, the others numbered."""
     if out.suffix == ".json":
-        write_json(out, [story.to_dict(language) for story in stories])
+        write_json(out, [story.to_dict() for story in stories])
         return [out]
     from anomaly.report.casefigure import draw_story
 
     paths = [out if not k else out.with_stem(f"{out.stem}_{k + 1}") for k in range(len(stories))]
-    return [draw_story(story, path, language) for story, path in zip(stories, paths, strict=True)]
+    return [draw_story(story, path) for story, path in zip(stories, paths, strict=True)]

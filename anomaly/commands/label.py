@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
 from anomaly.commands.targets import instantiate
-from anomaly.errors import AnomalyError, ConfigError
+from anomaly.errors import AnomalyError, ConfigError, DataError
+from anomaly.explain.words import amount
+from anomaly.report.text import identity
 
 try:
-    from anomaly.active.labels_file import import_labels, read_labels, write_labels
+    from anomaly.active.labels_file import EVENT, ITEM, import_labels, read_labels, write_labels
     from anomaly.active.labels_log import LabelLog
 except ImportError as error:
     raise AnomalyError("labelling needs its packages: pip install 'anomaly[label]'") from error
@@ -33,12 +35,13 @@ def command(settings: Settings) -> None:
         raise ConfigError(f"ui={values['ui']}: expected one of {', '.join(_UIS)}")
     run = Run.load(values["run"], allow=settings.allow)
     with Console(quiet=values["quiet"]) as console, _log(run, values) as log:
-        exchanged = _exchange(log, values, console)
+        exchanged = _exchange(run, log, values, console)
         if exchanged and values["import"] is None:
             return
         console.progress("opening")
         desk = open_desk(run, log, values, _parts(settings))
         console.end_progress()
+        _tell_strangers(desk, console)
         # What a session that was killed has learnt is kept now, what this one learns when it ends.
         _keep(run, desk)
         if not exchanged:
@@ -48,29 +51,50 @@ def command(settings: Settings) -> None:
                 _keep(run, desk)
 
 
+def _tell_strangers(desk: Desk, console: Console) -> None:
+    """Say which labels are about nothing that the run ranks."""
+    session = desk.session
+    strangers = list(dict.fromkeys(r.item for r in session.ledger.rows.values() if r.item not in session.places))
+    if strangers:
+        console.say(f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}")
+
+
 def _keep(run: Run, desk: Desk) -> None:
-    """Keep what the labels have taught: from now on new events are ranked by what was said."""
+    """Keep what the labels have taught: from now on new events are ranked by what was said and stands."""
     if desk.session.learner.taught:
         run.keep_learner(desk.session.learner.learner)
+    else:
+        run.forget_learner()
 
 
 def _log(run: Run, values: dict[str, Any]) -> LabelLog:
-    where = values["database"] or run.path / DATABASE
     only_reads = values["export"] is not None and values["import"] is None
-    return LabelLog(where, session=run.path.resolve().name, read_only=only_reads)
+    if values["database"] is None:
+        # The run's own file is about this run, whatever its folder comes to be called.
+        return LabelLog(run.path / DATABASE, read_only=only_reads)
+    return LabelLog(values["database"], session=run.path.resolve().name, read_only=only_reads)
 
 
-def _exchange(log: LabelLog, values: dict[str, Any], console: Console) -> bool:
+def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console) -> bool:
     """Take labels in or out, and return whether that was asked for."""
     if values["import"] is not None:
         name = values["annotator"] or Path(values["import"]).stem
-        rows = read_labels(values["import"], annotator=name, source=values["source"])
-        console.say(f"{import_labels(log, rows)} of {len(rows)} labels were new")
+        names = EVENT if run.facts["unit"] == "event" else ITEM
+        rows = read_labels(values["import"], annotator=name, source=values["source"], names=names)
+        if not rows:
+            raise DataError(f"import={values['import']}: no rows")
+        console.say(
+            f"{import_labels(log, rows):,} of {amount(len(rows), 'label')} {'was' if len(rows) == 1 else 'were'} new"
+        )
+        known = set(map(str, run.scores["id" if run.facts["unit"] == "event" else "sequence"]))
+        strange = [row.item for row in rows if row.item not in known]
+        if strange:
+            console.note(f"warning: {len(strange):,} of them name no item of the run, such as {strange[0]!r}")
     if values["export"] is not None:
-        table = log.frame()
-        path = write_labels(table, values["export"], everything=values["everything"])
-        what = "the whole log" if values["everything"] else "the verdicts that stand"
-        console.say(f"written: {path} ({what}; the log has {table.height} rows)")
+        rows = log.read()
+        path = write_labels(rows, values["export"], everything=values["everything"])
+        what = "the whole log" if values["everything"] else "of each item the verdict that counts"
+        console.say(f"written: {path} ({what}; the log has {len(rows)} rows)")
     return values["import"] is not None or values["export"] is not None
 
 
@@ -109,7 +133,6 @@ def open_desk(
         model_version=_version(run),
         double=values["double"],
         lease=values["lease"],
-        leads=values["leads"],
         times=book.end_times(),
     )
     return Desk(session, book, run.path.resolve().name, tuple(values["typologies"]), values["spares"])
@@ -123,10 +146,12 @@ def _open(desk: Desk, run: Run, values: dict[str, Any], console: Console) -> Non
     if values["ui"] == "terminal":
         from anomaly.labelling.terminal import Terminal
 
-        Terminal(desk, values["annotator"] or getpass.getuser()).run()
+        annotator = values["annotator"] or getpass.getuser()
+        Terminal(desk, annotator, lead=annotator in values["leads"]).run()
         return
+    from anomaly.labelling.guard import is_loopback
     from anomaly.labelling.identity import Gate
-    from anomaly.labelling.server import is_loopback, serve
+    from anomaly.labelling.server import serve
 
     guarded = not is_loopback(values["host"])
     gate = Gate.open(run.path, guarded=guarded, leads=tuple(values["leads"]))

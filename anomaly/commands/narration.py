@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from anomaly.explain.words import edit_text, percent
+from anomaly.explain.words import amount, edit_text, equation, field_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anomaly.commands.console import Console
-    from anomaly.explain.sentences import Language
     from anomaly.explain.story import Story
 
 BAR, WIDTH = 16, 110
@@ -23,6 +23,7 @@ _COLOURS = {"high": "bold red", "medium": "yellow", "low": "dim"}
 _LEAST = 0.02
 _WORDS = {
     "score": ("score", "得分"),
+    "event": ("event {n} of {sequence}", "{sequence} 的第 {n} 个事件"),
     "why": ("Why", "原因"),
     "events": ("Events that carry it", "主要事件"),
     "statistics": ("Statistics", "统计量"),
@@ -34,30 +35,34 @@ _WORDS = {
     "nearest": ("Most alike among the usual", "最相似的正常序列"),
     "edit": ("It would be unremarkable", "若要不再异常"),
     "exact": (
-        "of the split over events is exact; the rest lies in the events that decide a statistic",
-        "的事件分解是精确的；其余归于决定统计量的事件",
+        "{share} of the split over events is exact; the rest lies in the events that decide a statistic",
+        "按事件的分解有 {share} 是精确的；其余归于决定统计量的事件",
     ),
 }
 
 
-def print_story(console: Console, story: Story, language: Language) -> None:
+def print_story(console: Console, story: Story) -> None:
     """Write a story to stdout, unless the console is quiet."""
     if console.quiet:
         return
     console.end_progress()
     screen = RichConsole(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
-    for block in _blocks(story, language):
+    for block in _blocks(story):
         screen.print(block)
     screen.print()
 
 
-def _blocks(story: Story, language: Language) -> Iterable[Any]:
-    say = {name: pair[language == "zh"] for name, pair in _WORDS.items()}
+def _blocks(story: Story) -> Iterable[Any]:
+    say = {name: pair[story.language == "zh"] for name, pair in _WORDS.items()}
     owner = "" if story.entity is None or story.entity == story.sequence else f"  {story.entity}"
-    head = Text.assemble((str(story.sequence), "bold"), owner, f"  {say['score']} {story.score:.2f}")
-    yield head.append(f"  p = {story.p_value:.2g}  {story.length} events", "dim")
+    head = Text.assemble((str(story.item), "bold"), owner, f"  {say['score']} {story.score:.2f}")
+    if story.event is None:
+        what = amount(story.length, "event", story.language)
+    else:
+        what = say["event"].format(n=story.events[0].position + 1, sequence=story.sequence)
+    yield head.append(f"  p = {story.p_value:.2g}  {what}", "dim")
     yield Text(f"\n{say['why']}", "bold")
-    for reason, text in zip(story.reasons, story.sentences(language), strict=True):
+    for reason, text in zip(story.reasons, story.sentences(), strict=True):
         line = Text.assemble("  ", (_bar(reason.share), _COLOURS[reason.severity]), f" {percent(reason.share):>5}  ")
         yield line.append(f"{reason.code}  ", _COLOURS[reason.severity]).append(text)
     yield Text(f"\n{say['events']}", "bold")
@@ -65,7 +70,7 @@ def _blocks(story: Story, language: Language) -> Iterable[Any]:
     yield Text(f"\n{say['statistics']}", "bold")
     parts = [f"{s.name} {percent(s.share)}" for s in story.statistics if s.share >= _LEAST]
     yield Text("  " + " · ".join(parts))
-    yield Text(f"  {percent(story.exact)} {say['exact']}", "dim")
+    yield Text(f"  {say['exact'].format(share=percent(story.exact))}", "dim")
     yield from _contrast(story, say)
 
 
@@ -74,19 +79,20 @@ def _events(story: Story, say: dict[str, str]) -> Table:
     for name in ("", "#", "", "", "", say["instead"]):
         table.add_column(name, overflow="fold", style="dim" if name == say["instead"] else "")
     most = max((event.part for event in story.events), default=0.0)
+    named = partial(field_text, language=story.language)
     for event in story.events:
         if event.part <= 0:
             continue
         fields = list(event.fields)[:2]
-        values = ", ".join(f"{name} = {event.values[name]}" for name in fields if name in event.values)
-        likelier = [f"{x.field} = {x.value} ({percent(x.probability)})" for x in event.expected[:2]]
+        values = ", ".join(f"{named(name)} = {event.values[name]}" for name in fields if name in event.values)
+        likelier = [f"{named(x.field)} = {x.value} ({percent(x.probability)})" for x in event.expected[:2]]
         bar = _bar(event.part / max(most, 1e-300), 8)
         table.add_row(
             f"  {bar}",
             str(event.position + 1),
             percent(event.share),
             event.time,
-            values or ", ".join(fields),
+            equation(values) or ", ".join(named(name) for name in fields),
             ", ".join(likelier),
         )
     return table
@@ -97,12 +103,12 @@ def _contrast(story: Story, say: dict[str, str]) -> Iterable[Any]:
         yield Text(f"\n{say['habits' if story.usual[0]['whose'] == 'own' else 'crowd']}", "bold")
         for row in story.usual[:4]:
             shares = f"{say['here']} {percent(row['here'])}, {say['usual']} {percent(row['usual'])}"
-            yield Text(f"  {row['field']} = {row['value']}: {shares}")
+            yield Text(f"  {field_text(row['field'], story.language)} = {row['value']}: {shares}")
     if story.nearest:
         names = ", ".join(f"{row['sequence']} ({row['distance']:.2f})" for row in story.nearest)
         yield Text.assemble((f"\n{say['nearest']}  ", "bold"), names)
     if story.edit:
-        yield Text.assemble((f"\n{say['edit']}  ", "bold"), edit_text(story.edit))
+        yield Text.assemble((f"\n{say['edit']}  ", "bold"), edit_text(story.edit, story.language))
 
 
 def _bar(share: float, width: int = BAR) -> str:

@@ -18,21 +18,16 @@ from anomaly.commands.files import read_table
 from anomaly.commands.plan import policy
 from anomaly.errors import ArtifactError, ConfigError, SchemaError
 from anomaly.report.beside import folder_beside
-from anomaly.report.data import Case, CaseEvent, ReportData
+from anomaly.report.data import ReportData
 from anomaly.report.page import write_report
 from anomaly.report.whys import Whys, explain_top
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from anomaly.commands.compose import Settings
     from anomaly.scores.thresholds import ThresholdPolicy
-    from anomaly.sequences.store import SequenceStore
 
 _DRIFT_FROM = 1000
 """Events below which their shares tell nothing of a change."""
-CASES, CASE_EVENTS = 50, 60
-"""Top items that are shown with their events, and how many of these."""
 
 
 def command(settings: Settings) -> None:
@@ -100,7 +95,7 @@ def _report_data(
     ensemble, facts, events = run.ensemble, run.facts, run.event_scores
     warnings = list(ensemble.warnings_)
     try:
-        whys = explain_top(run, scores) if facts["unit"] == "sequence" else Whys(_timelines(run, scores, events))
+        whys = explain_top(run, scores)
     except ArtifactError as error:
         whys = Whys()
         warnings.append(f"the events of the top items are not shown: {error}")
@@ -127,6 +122,8 @@ def _report_data(
         reproduce=[f"anomaly train config={run.path / 'config.yaml'} run=NEW"],
         held_out_p_values=ensemble.reference_p_values_,
         item=facts["unit"],
+        left_out=facts.get("left_out", {}),
+        no_alert=threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy()),
     )
 
 
@@ -184,7 +181,7 @@ def _data_facts(facts: dict[str, Any], scores: pl.DataFrame) -> dict[str, Any]:
     if facts["history"]:
         shown["history"] = facts["history"]
     if len(scores) and scores["first_time"].null_count() < len(scores):
-        shown["first time"], shown["last time"] = str(scores["first_time"].min()), str(scores["last_time"].max())
+        shown["first time"], shown["last time"] = scores["first_time"].min(), scores["last_time"].max()
     return shown
 
 
@@ -201,43 +198,3 @@ def _power(ensemble: Any, threshold: ThresholdPolicy) -> list[dict[str, Any]]:
         cut = float(np.quantile(ensemble.reference_scores_, 0.99))
     rows: list[dict[str, Any]] = ensemble.power(cut)
     return rows
-
-
-def _timelines(run: Run, scores: pl.DataFrame, events: pl.DataFrame) -> list[Case]:
-    """Return the top items with the events that carried most of their score."""
-    store = run.sequences
-    top = scores.sort("rank").unique("sequence", keep="first", maintain_order=True).head(CASES)
-    places = dict(zip(store.sequence_ids.to_list(), range(len(store)), strict=True))
-    lengths = np.maximum(store.lengths - store.context, 0)
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    cases = []
-    for row in top.iter_rows(named=True):
-        n = places[row["sequence"]]
-        own = events.slice(int(starts[n]), int(lengths[n]))
-        shown = _case_events(run, store, int(store.offsets[n] + store.context[n]), own)
-        case = Case(row["sequence"], row["entity"], row["rank"], row["score"], row["p_value"], shown, int(lengths[n]))
-        cases.append(case)
-    return cases
-
-
-def _case_events(run: Run, store: SequenceStore, start: int, events: pl.DataFrame) -> list[CaseEvent]:
-    most = np.sort(np.argsort(-events["score"].to_numpy(), kind="stable")[:CASE_EVENTS])
-    codes = np.asarray(store.codes[start + most])
-    columns = {f.name: run.encoder.decode(f.name, codes[:, k]) for k, f in enumerate(store.fields)}
-    times = _times(store, start + most)
-    rows = events[most.tolist()]
-    return [
-        CaseEvent(position, time, {name: texts[i] for name, texts in columns.items()}, score, field)
-        for i, (position, time, score, field) in enumerate(
-            zip(rows["position"], times, rows["score"], rows["field"], strict=True)
-        )
-    ]
-
-
-def _times(store: SequenceStore, places: NDArray[np.int64]) -> list[str]:
-    if not store.has_time:
-        return [""] * len(places)
-    time = pl.Series(np.asarray(store.time[places]))
-    if (time < 315_532_800_000_000).all():
-        return [f"{t / 1e6:.3f} s" for t in time]
-    return time.cast(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()

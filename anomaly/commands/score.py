@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
 from anomaly.commands.plan import policy
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from anomaly.artifact.scoring import ScoredEvents
     from anomaly.commands.compose import Settings
+    from anomaly.scores.thresholds import ThresholdPolicy
 
 _SHOWN = 5
 
@@ -32,14 +34,14 @@ def command(settings: Settings) -> None:
             progress=console.progress,
         )
         written = scored.tables.save(values["out"])
-        _show(console, scored)
         used = chosen or run.threshold
+        _show(console, scored, used)
         if used.depends_on_file:
             console.note("note: under this threshold a flag depends on the other rows of the file")
         console.say("written: " + ", ".join(str(path) for path in written))
 
 
-def _show(console: Console, scored: ScoredEvents) -> None:
+def _show(console: Console, scored: ScoredEvents, used: ThresholdPolicy) -> None:
     scores = scored.tables.scores
     console.table(
         "what differs from training",
@@ -52,6 +54,8 @@ def _show(console: Console, scored: ScoredEvents) -> None:
     findings = [f for f in scored.prepared.findings if f.level != "info"]
     console.table("findings", [{"column": f.column, "rows": f.count, "finding": f.message} for f in findings])
     flagged = int(scores["flagged"].sum())
-    console.say(f"{scores.height:,} items scored, {flagged:,} flagged")
+    console.say(f"{amount(scores.height, 'item')} scored, {flagged:,} flagged")
+    why = used.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
+    console.say(f"no alert: {why}") if why else None
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
     console.table("highest scores", scores.sort("rank").head(_SHOWN).select(columns).to_dicts())

@@ -17,7 +17,11 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
-from anomaly.events.tabular import TableRoles, table_labels, table_schema
+from anomaly.errors import DataError, SchemaError
+from anomaly.events.infer import left_out
+from anomaly.events.schema import AUTO
+from anomaly.events.tabular import TableRoles, label_column, table_labels, table_schema
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,6 +37,7 @@ _ESTIMATED = 200_000
 _TOP = 5
 _STATED = ("events.numeric", "events.categorical")
 """Roles of a table's columns that are told."""
+_NOT_STATED, _OF_OLDER = "not stated as an input", "not read by the older run"
 
 
 def command(settings: Settings) -> None:
@@ -98,8 +103,7 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         train_run(run, source, recipe, history=history, progress=console.progress)
         metrics = None
         if truth is not None:
-            metrics = figures_of(run.scores, truth, recipe.unit, values["labels_id"], values["labels_split"])
-            write_json(run.path / "metrics.json", metrics)
+            metrics = _figures(console, run, truth, values)
         if recipe.older is not None:
             _compare(console, run, recipe.older, truth, values)
         console.progress("writing the report")
@@ -107,6 +111,17 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         finish_run(run, recipe)
         _show(console, run)
     return run
+
+
+def _figures(console: Console, run: Run, truth: pl.DataFrame, values: dict[str, Any]) -> dict[str, Any] | None:
+    """Keep the figures against the labels; labels that do not fit cost nobody a training."""
+    try:
+        figures = figures_of(run.scores, truth, run.facts["unit"], values["labels_id"], values["labels_split"])
+    except (DataError, SchemaError) as error:
+        console.note(f"warning: no figures against the labels: {error}; mend them, then anomaly report labels=")
+        return None
+    write_json(run.path / "metrics.json", figures)
+    return figures
 
 
 def _compare(console: Console, run: Run, older: OlderRun, truth: pl.DataFrame | None, values: dict[str, Any]) -> None:
@@ -128,8 +143,7 @@ def _labels(labels: Any) -> pl.DataFrame | None:
 def _recipe(
     what: Plan, source: EventSource, older: OlderRun | None, values: dict[str, Any], console: Console
 ) -> Recipe:
-    from anomaly.events.infer import infer_schema, left_out
-    from anomaly.events.schema import AUTO
+    from anomaly.events.infer import infer_schema
 
     console.progress("reading the columns")
     if what.encoder.table:
@@ -141,14 +155,15 @@ def _recipe(
         stated = schema.overrides()
     console.say("columns, as the overrides that would state them:")
     console.say("  " + " ".join(stated))
-    if what.schema.categorical == what.schema.numeric == AUTO and older is None and not what.encoder.table:
-        unused = [f"{name} ({why})" for name, why in left_out(source, schema).items()]
-        console.say("left out: " + ", ".join(unused)) if unused else None
+    unused = _left_out(source, schema, what, values, older)
+    if unused and not set(unused.values()) <= {_OF_OLDER, _NOT_STATED}:
+        console.say("left out: " + ", ".join(f"{name} ({why})" for name, why in unused.items()))
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,
         encoder=what.encoder if older is None else older.encoder(values["unit"]),
         older=older,
+        left_out=unused,
         ensemble=what.ensemble,
         policy=what.policy,
         unit=values["unit"],
@@ -158,6 +173,19 @@ def _recipe(
         max_bad=values["checks"]["max_bad"],
         keep_events=values["keep_events"],
     )
+
+
+def _left_out(
+    source: EventSource, schema: EventSchema, what: Plan, values: dict[str, Any], older: OlderRun | None
+) -> dict[str, str]:
+    """Return the columns that are not read, and why."""
+    roles = TableRoles.of(values["table"]) if what.encoder.table else None
+    inputs = {what.schema.categorical, what.schema.numeric} if roles is None else {roles.categorical, roles.numeric}
+    found = left_out(source, schema)
+    if older is not None or inputs != {AUTO if roles is None else None}:
+        found = dict.fromkeys(found, _NOT_STATED if older is None else _OF_OLDER)
+    truth = label_column(source, roles) if roles is not None else None
+    return {name: "holds the labels" if name == truth else why for name, why in found.items()}
 
 
 def _estimate(source: EventSource, schema: EventSchema, memory: int, console: Console) -> None:
@@ -176,5 +204,7 @@ def _show(console: Console, run: Run) -> None:
     console.table("findings", [{"column": f["column"], "rows": f["count"], "finding": f["message"]} for f in findings])
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
     console.table("highest scores", scores.sort("rank").head(_TOP).select(columns).to_dicts())
-    console.say(f"{scores.height:,} items ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    console.say(f"{amount(scores.height, 'item')} ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    why = run.threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
+    console.say(f"no alert: {why}") if why else None
     console.say(f"report: {run.path / 'report.html'}")

@@ -33,8 +33,14 @@ if TYPE_CHECKING:
     from anomaly.sequences.batch import Pieces, SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
-SCORING_TOKENS = 1 << 14
-"""Padded events of one scoring batch."""
+SCORING_TOKENS = 1 << 13
+"""Padded events of one scoring batch on a CPU: with more, its states leave the cache and its memory is not kept."""
+SCORING_TOKENS_ON_DEVICE = 1 << 15
+"""The same elsewhere."""
+
+
+LARGEST_BATCH = {"cpu": 1 << 14, "gpu": 1 << 16}
+"""Padded events of a training batch whose size is left open; see the benchmark gpu_speed."""
 
 
 class TrainedDetector(Detector):
@@ -46,9 +52,10 @@ class TrainedDetector(Detector):
     cell : "gru", "lstm", "tcn" or "transformer"
     width, layers, heads, mixture, latent, masks, dropout, entity_dropout, trim, learning_rate, weight_decay
         See the model of the objective; those it does not know are not used.
-    max_epochs, patience, precision, accelerator, devices, max_time
+    max_epochs, patience, precision, accelerator, devices, compile, max_time
         See `anomaly.models.training.TrainingPlan`.
-    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of at most 16,384
+    batch_tokens : padded events of a training batch; "auto" gives an epoch about 60 batches of at most 16,384, on a GPU
+        65,536: smaller ones leave it waiting
     longest : training cuts longer sequences into pieces; where no state can be carried on, scoring also reads pieces,
         half of each as context
     augment : what is done to training batches, see `anomaly.sequences.augment`
@@ -86,7 +93,8 @@ class TrainedDetector(Detector):
         precision: str = "auto",
         accelerator: str = "auto",
         devices: int = 1,
-        max_time: str | None = "00:00:08:00",
+        compile: bool = False,
+        max_time: str | float | None = "00:00:08:00",
         random_state: int = 0,
     ) -> None:
         self.objective = objective
@@ -112,6 +120,7 @@ class TrainedDetector(Detector):
         self.precision = precision
         self.accelerator = accelerator
         self.devices = devices
+        self.compile = compile
         self.max_time = max_time
         self.random_state = random_state
 
@@ -178,25 +187,27 @@ class TrainedDetector(Detector):
         data = SequenceDataModule(
             train=X, held_out=held_out, tokens=self._tokens(X), longest=self.longest, seed=self.random_state
         )
-        names = ("max_epochs", "patience", "max_time", "precision", "accelerator", "devices", "random_state")
+        names = ("max_epochs", "patience", "max_time", "precision", "accelerator", "devices", "compile", "random_state")
         plan = TrainingPlan(**{name: getattr(self, name) for name in names})
         return model, train_model(model, data, plan, folder, progress)
 
     def _tokens(self, X: SequenceStore) -> int:
         if self.batch_tokens != "auto":
             return self.batch_tokens
-        return int(np.clip(X.n_events // 60, self._model_class().smallest_batch, 16_384))
+        most = LARGEST_BATCH["gpu" if self._on_gpu() else "cpu"]
+        return int(np.clip(X.n_events // 60, self._model_class().smallest_batch, most))
+
+    def _on_gpu(self) -> bool:
+        return self.accelerator != "cpu" and torch.cuda.is_available()
 
     def _on_device(self) -> Any:
-        on_gpu = self.accelerator != "cpu" and torch.cuda.is_available()
-        return self.model_.to("cuda" if on_gpu else "cpu").eval()
+        return self.model_.to("cuda" if self._on_gpu() else "cpu").eval()
 
     def _batches(self, X: SequenceStore) -> Iterator[tuple[SequenceBatch, Pieces]]:
         """Yield what the model reads, in the order in which states are carried on."""
         reading = self.model_.reading(self.longest)
-        for batch, pieces in scoring_batches(
-            X, SCORING_TOKENS, reading.longest, reading.overlap, in_order=reading.carried
-        ):
+        tokens = SCORING_TOKENS if self.model_.device.type == "cpu" else SCORING_TOKENS_ON_DEVICE
+        for batch, pieces in scoring_batches(X, tokens, reading.longest, reading.overlap, in_order=reading.carried):
             yield batch.to(self.model_.device), pieces
 
     @torch.inference_mode()

@@ -5,6 +5,7 @@ Shapes: T events.
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -13,10 +14,15 @@ from anomaly.base import Estimator
 from anomaly.events.vocabulary import FIRST_VALUE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
 MISSING = FIRST_VALUE
 """Code of a missing number; the code after it is below all that was seen in `fit`, the last one above it."""
+
+ENGLISH: Mapping[str, str] = MappingProxyType({})
+"""Words as they are, where texts can be asked for in another language."""
 
 _TAILS = (0.001, 0.005, 0.01, 0.02, 0.05)
 CLIP = 8.0
@@ -130,15 +136,26 @@ class QuantileBins(Estimator):
         place = code - MISSING - 1
         return float(bounds[place]), float(bounds[place + 1])
 
-    def text(self, code: int) -> str:
-        """Return what a code stands for, for people."""
+    def text(self, code: int, words: Mapping[str, str] = ENGLISH) -> str:
+        """Return what a code stands for, for people; `words` translates the English ones."""
         low, high = self.interval(code)
         if code <= MISSING:
-            return "missing"
+            return words.get("missing", "missing")
         if not np.isfinite(low):
-            return f"below {high:.4g}"
+            return words.get("below {}", "below {}").format(quantity(high))
         if np.isinf(high):
-            return f"above {low:.4g}"
+            return words.get("above {}", "above {}").format(quantity(low))
         if high - low <= max(abs(low) * 1e-6, _TINY):
-            return f"{low:.4g}"
-        return f"{low:.4g} to {high:.4g}"
+            return quantity(low)
+        return words.get("{} to {}", "{} to {}").format(quantity(low), quantity(high))
+
+
+def quantity(value: float) -> str:
+    """Return a number with as many digits as say something, of the seven that single precision keeps."""
+    if not np.isfinite(value):
+        return "–"
+    if abs(value) >= 1e9:
+        return f"{value:.3g}"
+    if abs(value) >= 1e5 or abs(value - round(value)) < 1e-6 * max(abs(value), 1e-9):
+        return f"{round(value):,}"
+    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}"

@@ -12,7 +12,7 @@ import polars as pl
 
 from anomaly.base import Estimator
 from anomaly.errors import NotFittedError, SchemaError
-from anomaly.events.binning import QuantileBins
+from anomaly.events.binning import ENGLISH, QuantileBins
 from anomaly.events.checks import parse_times
 from anomaly.events.drift import Drift, code_shares, drift
 from anomaly.events.profile import ColumnProfile, numbers
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 SHARED_SUFFIX = ".entities"
 _CLOCK = {"hour": 24, "weekday": 7}
+_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
 class EventEncoder(Estimator):
@@ -190,20 +191,21 @@ class EventEncoder(Estimator):
         names, sizes = tuple(f.name for f in self.fields_), tuple(f.size for f in self.fields_)
         return drift(self, code_shares(codes, sizes, names), dtypes)
 
-    def decode(self, name: str, codes: NDArray[Any]) -> list[str]:
-        """Return what the codes of a field stand for, as text for people."""
+    def decode(self, name: str, codes: Any, words: Mapping[str, str] = ENGLISH) -> list[str]:
+        """Return what the codes of a field stand for, as text for people; `words` translates what is no value."""
         distinct, inverse = np.unique(codes, return_inverse=True)
-        texts = [self._text(name, int(code)) for code in distinct]
+        texts = [self._text(name, int(code), words) for code in distinct]
         return [texts[place] for place in inverse.ravel()]
 
-    def _text(self, name: str, code: int) -> str:
-        if code < FIRST_VALUE:
-            return ("padding", "unknown", "rare")[code]
-        if name in self.vocabularies_:
-            if code == self.vocabularies_[name].missing_:
-                return "missing"
+    def _text(self, name: str, code: int, words: Mapping[str, str]) -> str:
+        if code >= FIRST_VALUE and name in self.bins_:
+            return self.bins_[name].text(code, words)
+        if code >= FIRST_VALUE and name in self.vocabularies_ and code != self.vocabularies_[name].missing_:
             return str(self.vocabularies_[name].decode(np.array([code]))[0])
-        if name in self.bins_:
-            return self.bins_[name].text(code)
-        days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-        return days[code - FIRST_VALUE] if name == "weekday" else f"{code - FIRST_VALUE:02d}h"
+        if code < FIRST_VALUE:
+            word = ("padding", "unknown", "rare")[code]
+        elif name in self.vocabularies_:
+            word = "missing"
+        else:
+            word = _DAYS[code - FIRST_VALUE] if name == "weekday" else f"{code - FIRST_VALUE:02d}h"
+        return words.get(word, word)

@@ -49,11 +49,20 @@ def usual_rows(reference: Reference, X: SequenceStore, n: int, text: Callable[[s
 
 
 def compound(
-    reasons: list[Reason], reference: Reference, X: SequenceStore, n: int, value: Callable[[int, str], str]
+    reasons: list[Reason],
+    reference: Reference,
+    X: SequenceStore,
+    n: int,
+    past: int,
+    value: Callable[[int, str], str],
 ) -> list[Reason]:
     """Return the reasons, with a number that is odd after a value that is new for the owner told as one.
 
     A value counts as new where the owner has other sequences and has kept to few values in the field.
+
+    Parameters
+    ----------
+    past : events of the sequence before the one that is number 1
     """
     odd = next((k for k, reason in enumerate(reasons) if reason.code in _NUMBERS and reason.share >= 0.1), None)
     if odd is None:
@@ -62,7 +71,7 @@ def compound(
     if len(own) < 2:
         return reasons
     history, start = reference.store.take(own), int(X.offsets[n])
-    later = start + int(X.context[n]) + reasons[odd].facts["n"] - 1
+    later = start + past + reasons[odd].facts["n"] - 1
     for f, field in enumerate(X.fields):
         seen = np.unique(history.codes[:, f])
         if field.kind != "categorical" or f == 0 or len(seen) > KEPT:
@@ -70,8 +79,8 @@ def compound(
         fresh = np.flatnonzero(~np.isin(X.codes[start : later + 1, f], seen))
         if len(fresh):
             facts = reasons[odd].facts
-            told = {"n": int(fresh[0]) - int(X.context[n]) + 1, "later": facts["n"], "number": reasons[odd].about}
-            told |= {"about": field.name, "value": value(start + int(fresh[0]), field.name)}
+            told = {"n": int(fresh[0]) - past + 1, "later": facts["n"], "number": facts["about"]}
+            told |= {"high": facts["value"], "about": field.name, "value": value(start + int(fresh[0]), field.name)}
             changed = replace(reasons[odd], code=f"NEW_{constant(field.name)}_THEN_HIGH_VALUE", facts={**facts, **told})
             return [changed if k == odd else reason for k, reason in enumerate(reasons)]
     return reasons

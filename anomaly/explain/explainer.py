@@ -19,10 +19,9 @@ from anomaly.explain.axis import Axis
 from anomaly.explain.deletion import alike_together, delete
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
-from anomaly.explain.lookup import to_events
-from anomaly.explain.reasons import OTHER, STEP, code_of_feature, code_of_statistic
+from anomaly.explain.lookup import STEP, counted_codes, to_events
+from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
 from anomaly.scores.statistics import EventResiduals, Ragged
-from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +58,7 @@ class Reasoned(Explanation):
     Attributes
     ----------
     store : the sequences that are explained, one an item; where the event is the item, each ends with it
+    past_n : events of each that came before the first that is counted
     score_n, p_value_n : calibrated
     p_nm : p-value of each statistic
     low_nm : whether a statistic is odd for being small
@@ -72,6 +72,7 @@ class Reasoned(Explanation):
     """
 
     store: SequenceStore
+    past_n: NDArray[np.int64]
     score_n: Floats
     p_value_n: Floats
     p_nm: Floats
@@ -95,6 +96,7 @@ class Reasoned(Explanation):
             part_TF=self.part_TF[places],
             offsets=offsets,
             store=self.store.take(rows),
+            past_n=self.past_n[rows],
             score_n=self.score_n[rows],
             p_value_n=self.p_value_n[rows],
             p_nm=self.p_nm[rows],
@@ -200,7 +202,9 @@ class EnsembleExplainer(Explainer):
     def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Return the parts alone: nothing is tried, and the events are ranked by them."""
         X = X if indices is None else X.take(indices)
-        X = replace(X, closed=X.closed and self.ensemble.closed_)
+        X, past_n = replace(X, closed=X.closed and self.ensemble.closed_), X.context
+        if self.ensemble.unit == "event":
+            X = replace(X, context=X.lengths - 1)
         neural = {n: m for n, m in self.ensemble.bank_.event_members_.items() if isinstance(m, NeuralDetector)}
         residuals = {name: member.residuals(X) for name, member in neural.items()}
         analyses = {name: member.analyse_residuals(X, residuals[name]) for name, member in neural.items()}
@@ -229,6 +233,7 @@ class EnsembleExplainer(Explainer):
             part_TF=ledger.part_TF,
             offsets=X.offsets - X.offsets[0],
             store=X,
+            past_n=past_n,
             score_n=-np.log10(p_value_n),
             p_value_n=p_value_n,
             p_nm=p_nm,
@@ -318,33 +323,29 @@ class EnsembleExplainer(Explainer):
             part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)
             ledger.book(key, part_TF, p_n, part_nK.sum(axis=1) > 0)
 
-    def counted(self, e: Reasoned, n: int, field: str, *, steps: bool = False) -> str | None:
-        """Return the value of a field of which the count carries most of a sequence's evidence; None for none.
+    def counted(self, e: Reasoned, n: int, field: str, *, steps: bool = False) -> tuple[int, ...]:
+        """Return the code of a field of which the count carries most of a sequence's evidence; () for none.
 
         Parameters
         ----------
-        steps : of the steps from one value to the next instead
+        steps : of the steps from one value to the next instead: the codes of both
         """
         if e.features is None:
-            return None
-        named = {k: self._names.get(name, name) for k, name in enumerate(e.features.names)}
-        counts = {k: text.removeprefix(f"{field}=") for k, text in named.items() if text.startswith(f"{field}=")}
-        # The feature's own name tells: a value may well read like a step.
-        part_k = {k: float(e.feature_nK[n, k]) for k in counts if (STEP in e.features.names[k]) == steps}
-        largest = max(part_k, key=part_k.__getitem__, default=None)
-        return None if largest is None or part_k[largest] <= 0 else counts[largest]
+            return ()
+        known = [(k, *self._counts.get(name, ("", ()))) for k, name in enumerate(e.features.names)]
+        part_k = {codes: float(e.feature_nK[n, k]) for k, own, codes in known if own == field}
+        part_k = {codes: part for codes, part in part_k.items() if part > 0 and (len(codes) > 1) == steps}
+        return max(part_k, key=part_k.__getitem__, default=())
+
+    @cached_property
+    def _counts(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return counted_codes(self.ensemble.bank_.aggregates_)
 
     @cached_property
     def _names(self) -> dict[str, str]:
         """Features that count a value or a step, with the values that their codes stand for."""
-        found, fields = {}, self.ensemble.bank_.aggregates_.fields_
-        for name in self.ensemble.bank_.aggregates_.names_:
-            field, _, counted = name.partition("=")
-            codes = [part.removeprefix("code ") for part in counted.split(STEP) if part.startswith("code ")]
-            if field in fields and codes and all(code.isdigit() for code in codes):
-                texts = self.encoder.decode(field, np.array([int(code) for code in codes]) + FIRST_VALUE)
-                found[name] = f"{field}={STEP.join(texts)}"
-        return found
+        each = self._counts.items()
+        return {name: f"{field}={STEP.join(self.encoder.decode(field, codes))}" for name, (field, codes) in each}
 
     def _features(
         self, X: SequenceStore, names: tuple[str, ...], part_nm: Floats, embedding_ND: NDArray[np.float32] | None

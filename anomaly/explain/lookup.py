@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomaly.explain.axis import GAP, WHOLE, Axis
+from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+STEP = " > "
+"""Between the two values of a feature that counts a step."""
 _OF_GAPS = ("span.log", "rate.log")
 
 
@@ -29,6 +32,17 @@ def feature_field(name: str, fields: tuple[str, ...]) -> str:
         return GAP
     known = [field for field in fields if name.startswith((f"{field}=", f"{field}."))]
     return max(known, key=len, default=WHOLE)
+
+
+def counted_codes(aggregates: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return, of every feature that counts a value or a step, the field and the codes: one, or that of both ends."""
+    found = {}
+    for name in aggregates.names_:
+        field, _, counted = name.partition("=")
+        codes = [part.removeprefix("code ") for part in counted.split(STEP)]
+        if field in aggregates.fields_ and all(code.isdigit() for code in codes):
+            found[name] = (field, tuple(int(code) + FIRST_VALUE for code in codes))
+    return found
 
 
 def to_events(axis: Axis, aggregates: SequenceAggregates, features: FeatureMatrix, part_nK: Floats) -> Floats:

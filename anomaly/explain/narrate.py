@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomaly.detectors.neural import NextEventDetector
+from anomaly.events.binning import quantity
 from anomaly.explain.contrast import compound, usual_rows
 from anomaly.explain.edits import Edit, smallest_edits
 from anomaly.explain.expected import Expected, expected
-from anomaly.explain.reasons import Reason, constant, severity
+from anomaly.explain.lookup import STEP
+from anomaly.explain.reasons import SHARED_SUFFIX, Reason, constant, severity
 from anomaly.explain.story import Likelier, StatisticPart, Story, StoryEvent
-from anomaly.explain.words import duration, moment, percent
+from anomaly.explain.values import moments, restored, value_texts
+from anomaly.explain.words import WORDS, amount, duration, field_text, percent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.explain.explainer import EnsembleExplainer, Reasoned
+    from anomaly.explain.words import Language
 
     Floats = NDArray[np.float64]
 
@@ -34,6 +38,8 @@ REPLACED = 3
 """Columns of an event that are tried with another value, those that carry most."""
 LEAST = 0.03
 """Share of the evidence below which a reason is not told."""
+_USUAL = (0.01, 0.99)
+"""Quantiles of a number in usual sequences between which it is usual."""
 
 
 class Narrator:
@@ -44,12 +50,21 @@ class Narrator:
     explainer : with the reference that tells what is usual
     events : events of a case that are told
     contrast : tell also what the owner usually does, the nearest usual sequences and the smallest edit
+    language : of what is told
     """
 
-    def __init__(self, explainer: EnsembleExplainer, *, events: int = EVENTS, contrast: bool = True) -> None:
+    def __init__(
+        self,
+        explainer: EnsembleExplainer,
+        *,
+        events: int = EVENTS,
+        contrast: bool = True,
+        language: Language = "en",
+    ) -> None:
         self.explainer = explainer
         self.events = events
         self.contrast = contrast
+        self.language: Language = language
 
     def tell(self, e: Reasoned) -> list[Story]:
         """Return a story for every sequence."""
@@ -62,8 +77,11 @@ class _Telling:
     def __init__(self, narrator: Narrator, e: Reasoned) -> None:
         self.narrator, self.e = narrator, e
         self.explainer, self.encoder = narrator.explainer, narrator.explainer.encoder
+        self.language, self.words = narrator.language, WORDS[narrator.language]
         self.top = [self._ranked(n)[: narrator.events] for n in range(len(e.store))]
         self.texts: dict[tuple[str, int], str] = {}
+        self.values: dict[int, dict[str, str]] = {}
+        self._read(np.unique(np.concatenate([np.empty(0, np.int64), *self.top])))
 
     def stories(self) -> list[Story]:
         """Return a story for every sequence."""
@@ -130,8 +148,20 @@ class _Telling:
             events=[self._event(int(t), n, total) for t in self.top[n]],
             fields=fields,
             reasons=self._reasons(n, total),
+            event=self._event_id(n),
+            language=self.language,
             **contrast,
         )
+
+    def _event_id(self, n: int) -> Any:
+        if self.explainer.ensemble.unit != "event":
+            return None
+        store, last = self.e.store, int(self.e.offsets[n + 1]) - 1
+        return int(store.row[last]) if store.event_ids is None else store.event_ids[last]
+
+    def _number(self, n: int, t: int) -> int:
+        """Return the number of an event in its sequence, from 1."""
+        return int(t - self.e.offsets[n] - self.e.past_n[n]) + 1
 
     def _statistics(self, n: int, total: float) -> list[StatisticPart]:
         e = self.e
@@ -149,8 +179,8 @@ class _Telling:
         parts = e.part_TF[t]
         shown = [f for f in np.argsort(-parts, kind="stable") if parts[f] > 0.01 * max(parts.sum(), 1e-300)]
         return StoryEvent(
-            position=int(t - e.offsets[n] - e.store.context[n]),
-            time=moment(e.store, t),
+            position=self._number(n, t) - 1,
+            time=self._moment(t),
             values={name: self._value(t, name) for name in e.store.field_names},
             part=float(parts.sum()),
             share=float(parts.sum() / total),
@@ -168,13 +198,25 @@ class _Telling:
                     out.append(Likelier(name, self._text(name, int(code)), float(p), float(found.own[k])))
         return out
 
+    def _read(self, places: NDArray[np.int64]) -> None:
+        """Look the values of some events up."""
+        columns = value_texts(self.e.store, self.encoder, places, self.words)
+        for k, t in enumerate(places):
+            self.values[int(t)] = {name: column[k] for name, column in columns.items()}
+
     def _value(self, t: int, name: str) -> str:
-        return self._text(name, int(self.e.store.codes[t, self.e.store.field_names.index(name)]))
+        """Return what an event holds: of a number itself, not the bin that the model reads."""
+        if t not in self.values:
+            self._read(np.array([t]))
+        return self.values[t][name]
+
+    def _moment(self, t: int) -> str:
+        return moments(self.e.store, np.array([t]), self.words)[0]
 
     def _text(self, name: str, code: int) -> str:
         """Return what a code stands for; each is looked up once."""
         if (name, code) not in self.texts:
-            self.texts[name, code] = self.encoder.decode(name, np.array([code]))[0]
+            self.texts[name, code] = self.encoder.decode(name, np.array([code]), self.words)[0]
         return self.texts[name, code]
 
     def _reasons(self, n: int, total: float) -> list[Reason]:
@@ -195,7 +237,7 @@ class _Telling:
                 facts = self._facts(n, code, about, part_T)
                 found.append(Reason(code, part, part / total, severity(p), about or facts.get("about", ""), facts))
         found.sort(key=lambda reason: -reason.part)
-        return compound(found, self.explainer.reference, e.store, n, self._value)
+        return compound(found, self.explainer.reference, e.store, n, int(e.past_n[n]), self._value)
 
     def _facts(self, n: int, code: str, about: str, part_T: Floats) -> dict[str, Any]:
         """Return what the sentences tell: the event that carries most, its value, what is usual."""
@@ -207,14 +249,15 @@ class _Telling:
         about = about if about in store.field_names else max(parts, key=lambda name: parts[name], default="")
         length = int(store.lengths[n] - store.context[n])
         facts: dict[str, Any] = {
-            "n": t - start - int(store.context[n]) + 1,
-            "positions": _carriers(part_T, int(store.context[n])),
-            "about": about.removesuffix(".entities"),
+            "n": self._number(n, t),
+            "positions": _carriers(part_T, int(e.past_n[n])),
+            "about": field_text(about.removesuffix(SHARED_SUFFIX), self.language),
             "value": self._value(t, about) if about else "",
-            "time": moment(store, t),
+            "time": self._moment(t),
             "entity": str(store.entity_ids[n]),
             "length": length,
-            **self._usual(n, code, about),
+            "events": amount(length, "event", self.language),
+            **self._usual(n, t, code, about),
         }
         facts |= self._gaps(n, t)
         row, likely = self.instead
@@ -224,25 +267,43 @@ class _Telling:
             facts["instead"] = self._text(about, int(found.codes[k, 0]))
         return facts
 
-    def _usual(self, n: int, code: str, about: str) -> dict[str, Any]:
-        """Return the usual length, and how often the value that a rate is about is there."""
+    def _usual(self, n: int, t: int, code: str, about: str) -> dict[str, Any]:
+        """Return the usual length, the usual range of a number, how often the value that a rate is about is there."""
         e, sample = self.e, self.explainer.reference.sample
         facts: dict[str, Any] = {"usual_length": int(np.median(sample.lengths - sample.context))}
+        if code == "UNUSUAL_VALUE" and about in self.ranges:
+            return facts | {"usual_range": self._range(t, about)}
         if code in ("REPEATED_STEP", "MISSING_STEP"):
-            return facts | {"step": self.explainer.counted(e, n, about, steps=True)}
+            step = self.explainer.counted(e, n, about, steps=True)
+            return facts | {"step": STEP.join(self._text(about, code) for code in step)}
         if not code.endswith("_RATE") or about not in e.store.field_names:
             return facts
         f = e.store.field_names.index(about)
-        texts = {c: self._text(about, int(c)) for c in self.distinct[f]}
         if code == "VALUE_RATE":
-            counted = self.explainer.counted(e, n, about)
-            codes = [c for c, text in texts.items() if text == counted]
+            codes = list(self.explainer.counted(e, n, about))
         else:
-            codes = [c for c, text in texts.items() if f"{constant(text)}_RATE" == code]
+            named = {int(c): self.encoder.decode(about, c)[0] for c in self.distinct[f]}
+            codes = [c for c, text in named.items() if f"{constant(text)}_RATE" == code]
         here = np.isin(e.store.codes[e.offsets[n] + e.store.context[n] : e.offsets[n + 1], f], codes)
         usual = float(np.isin(sample.codes[:, f], codes).mean()) if sample.n_events else 0.0
-        rated = texts[codes[0]] if codes else ""
+        rated = self._text(about, codes[0]) if codes else ""
         return facts | {"count": int(here.sum()), "rated": rated, "usual_count": f"{usual * max(len(here), 1):.1f}"}
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """What a number usually lies between, where it is ever there."""
+        sample = self.explainer.reference.sample
+        found = restored(sample, self.encoder, np.arange(sample.n_events))
+        known = {name: values[np.isfinite(values)] for name, values in found.items()}
+        return {name: tuple(np.quantile(values, _USUAL)) for name, values in known.items() if len(values)}
+
+    def _range(self, t: int, name: str) -> str:
+        """Return the usual range of a number that is out of it."""
+        low, high = self.ranges[name]
+        value = float(restored(self.e.store, self.encoder, np.array([t]))[name][0])
+        if not (value < low or value > high):
+            return ""
+        return self.words.get("{} to {}", "{} to {}").format(quantity(low), quantity(high))
 
     def _gaps(self, n: int, t: int) -> dict[str, str]:
         e, store = self.e, self.e.store
@@ -251,9 +312,11 @@ class _Telling:
         if not store.has_time or not len(delta):
             return {}
         usual = self.explainer.reference.gap
-        found = {"gap": duration(float(np.median(delta))), "usual_gap": "" if math.isnan(usual) else duration(usual)}
+        found = {"gap": duration(float(np.median(delta)), self.language), "usual_gap": ""}
+        if not math.isnan(usual):
+            found["usual_gap"] = duration(usual, self.language)
         if t > e.offsets[n]:
-            found["wait"] = duration(float(store.delta[t]))
+            found["wait"] = duration(float(store.delta[t]), self.language)
         return found
 
     def _contrast(self, n: int) -> dict[str, Any]:
@@ -274,10 +337,10 @@ class _Telling:
             "usual": usual_rows(reference, store, n, self._text),
             "nearest": nearest,
             "edit": {
-                "dropped": [p - int(store.context[n]) for p in edit.dropped],
+                "dropped": [p - int(self.e.past_n[n]) for p in edit.dropped],
                 "replaced": [
                     {
-                        "position": p - int(store.context[n]),
+                        "position": p - int(self.e.past_n[n]),
                         "field": name,
                         "value": self._text(name, c),
                     }

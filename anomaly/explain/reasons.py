@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from anomaly.explain.lookup import feature_field
+from anomaly.explain.lookup import STEP, feature_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +41,6 @@ _STATISTICS: tuple[tuple[str, str, str], ...] = (
     (r".*\.(mean|top|order\d\.\w+)", "UNEXPECTED_EVENTS", "TOO_PREDICTABLE"),
 )
 CLOCK = ("hour", "weekday")
-STEP = " > "
-"""Between the two values of a feature that counts a step."""
 OTHER = "UNUSUAL_PROFILE"
 SEVERITIES = ("low", "medium", "high")
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from string import Formatter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from anomaly.explain.words import equation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-Language = Literal["en", "zh"]
+    from anomaly.explain.words import Language
 
 SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "UNEXPECTED_EVENT": (
@@ -80,8 +82,12 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "UNUSUAL_VALUE": (
         ("unusual number", "数值异常"),
         (
-            "{about} is out of its usual range, {value} at event {n}.",
-            "{about} 超出通常范围，第 {n} 个事件为 {value}。",
+            "{about} = {value} at event {n} is out of its usual range, {usual_range}.",
+            "第 {n} 个事件的 {about} = {value} 超出通常范围（{usual_range}）。",
+        ),
+        (
+            "The values of {about} are unusual, {value} at event {n} most of all.",
+            "{about} 的数值异常，尤其是第 {n} 个事件的 {value}。",
         ),
     ),
     "BURST": (
@@ -163,15 +169,15 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "TRUNCATED": (
         ("breaks off", "提前结束"),
         (
-            "It ends after {length} events, where more was to be expected; {usual_length} is usual.",
-            "在 {length} 个事件后即告结束，本应还有后续；通常为 {usual_length} 个。",
+            "It ends after {events}, where more was to be expected; {usual_length} is usual.",
+            "在 {events}后即告结束，本应还有后续；通常为 {usual_length} 个。",
         ),
     ),
     "TOO_LONG": (
         ("unusually long", "异常冗长"),
         (
-            "It has {length} events, where {usual_length} is usual.",
-            "共有 {length} 个事件，通常为 {usual_length} 个。",
+            "It has {events}, where {usual_length} is usual.",
+            "共有 {events}，通常为 {usual_length} 个。",
         ),
     ),
     "TOO_PREDICTABLE": (
@@ -206,8 +212,8 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "VALUE_RATE": (
         ("unusual rate of a value", "取值频率异常"),
         (
-            "{about} is {rated} in {count} of {length} events, where {usual_count} is usual.",
-            "{length} 个事件中有 {count} 个的 {about} 为 {rated}，通常为 {usual_count} 个。",
+            "{about} is {rated} in {count} of {events}, where {usual_count} is usual.",
+            "{events}中有 {count} 个的 {about} 为 {rated}，通常为 {usual_count} 个。",
         ),
         (
             "One value of {about} is there unusually often or seldom.",
@@ -249,15 +255,15 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "NEW_*_THEN_HIGH_VALUE": (
         ("new value, then unusual number", "新取值之后数值异常"),
         (
-            "{about} = {value} is new for {entity} at event {n}, and an unusual {number} follows at event {later}.",
-            "第 {n} 个事件的 {about} = {value} 对 {entity} 是首次出现，随后第 {later} 个事件的 {number} 异常。",
+            "{about} = {value} is new for {entity} at event {n}, and {number} = {high} at event {later} is unusual.",
+            "第 {n} 个事件的 {about} = {value} 对 {entity} 是首次出现，而第 {later} 个事件的 {number} = {high} 异常。",
         ),
     ),
     "*_RATE": (
         ("unusual number of such events", "此类事件数量异常"),
         (
-            "{count} of {length} events are {rated}, where {usual_count} is usual.",
-            "{length} 个事件中有 {count} 个是 {rated}，通常为 {usual_count} 个。",
+            "{rated} makes up {count} of {events}, where {usual_count} is usual.",
+            "{events}中有 {count} 个是 {rated}，通常为 {usual_count} 个。",
         ),
         (
             "The number of such events is unusual.",
@@ -287,5 +293,5 @@ def sentence(code: str, facts: Mapping[str, Any], language: Language = "en") -> 
         text = pair[language == "zh"]
         needed = {name for _, name, _, _ in Formatter().parse(text) if name}
         if all(facts.get(name) not in (None, "") for name in needed):
-            return text.format(**facts)
+            return equation(text.format(**facts))
     return title(code, language).capitalize() + ("。" if language == "zh" else ".")

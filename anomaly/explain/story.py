@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from anomaly.explain.reasons import Reason
-from anomaly.explain.sentences import Language, sentence, title
+from anomaly.explain.sentences import sentence, title
+from anomaly.explain.words import Language
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,10 +69,12 @@ class StatisticPart:
 
 @dataclass(frozen=True)
 class Story:
-    """Why one sequence scores as it does.
+    """Why one sequence scores as it does, or one event where single events are the items.
 
     Attributes
     ----------
+    event : id of the event that is explained; None where the sequence is
+    language : of the texts among the values and of the sentences
     evidence : combined; the score is a monotone function of it, and the parts of the statistics, of the events, of the
         fields and of the reasons each sum to it
     statistics : those that carry anything, the largest first
@@ -98,17 +101,24 @@ class Story:
     usual: Sequence[Mapping[str, Any]] = ()
     nearest: Sequence[Mapping[str, Any]] = ()
     edit: Mapping[str, Any] = field(default_factory=dict)
+    event: Any = None
+    language: Language = "en"
 
-    def sentences(self, language: Language = "en") -> list[str]:
+    @property
+    def item(self) -> Any:
+        """Id of what is explained."""
+        return self.sequence if self.event is None else self.event
+
+    def sentences(self) -> list[str]:
         """Return what the reasons say, the largest first."""
-        return [sentence(reason.code, reason.facts, language) for reason in self.reasons]
+        return [sentence(reason.code, reason.facts, self.language) for reason in self.reasons]
 
-    def to_dict(self, language: Language = "en") -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, each reason with its sentence."""
         found = asdict(self)
         for told, reason in zip(found["reasons"], self.reasons, strict=True):
             told["title"], told["sentence"] = (
-                title(reason.code, language),
-                sentence(reason.code, reason.facts, language),
+                title(reason.code, self.language),
+                sentence(reason.code, reason.facts, self.language),
             )
         return found

@@ -8,7 +8,7 @@ from importlib import resources
 from typing import Any
 
 from anomaly.errors import AnomalyError, DataError
-from anomaly.labelling.guard import LOOPBACK, Guard
+from anomaly.labelling.guard import Guard
 from anomaly.labelling.identity import Annotator, Gate
 from anomaly.labelling.page import Desk, enter
 
@@ -67,7 +67,7 @@ def create_app(desk: Desk, gate: Gate, *, port: int) -> FastAPI:
     port : names the cookie, so that sessions on other ports of one host do not mix
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.add_middleware(Guard, hosts=None if gate.guarded else LOOPBACK)
+    app.add_middleware(Guard, loopback=not gate.guarded)
     cookie = f"anomaly_{port}"
 
     def somebody(request: Request) -> Annotator:
@@ -161,10 +161,10 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
     @app.post("/say")
     def say(word: Word, annotator: Annotator = Depends(trusted)) -> Response:
         said = word.model_dump(exclude={"item", "verdict", "stay"})
-        session.say(annotator.name, word.item, word.verdict, **said)
+        session.say(annotator.name, word.item, word.verdict, lead=annotator.lead, **said)
         if word.stay is None:
             return following(annotator)
-        session.open(annotator.name, word.stay)
+        session.open(annotator.name, word.stay, lead=annotator.lead)
         return Response(status_code=204)
 
     @app.post("/undo")
@@ -176,7 +176,7 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
 
     @app.post("/open")
     def open_(named: Named, annotator: Annotator = Depends(trusted)) -> Response:
-        lease = session.open(annotator.name, named.item)
+        lease = session.open(annotator.name, named.item, lead=annotator.lead)
         if lease is None:
             raise HTTPException(409, "somebody else has this case open")
         return HTMLResponse(desk.case(annotator, lease))
@@ -186,7 +186,7 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
         if named.item not in session.places:
             raise HTTPException(404, "no such item")
         session.ask(annotator.name, named.item)
-        return HTMLResponse(desk.score(named.item))
+        return HTMLResponse(desk.score(annotator, named.item))
 
     @app.get("/reasons")
     def reasons(item: str = "", annotator: Annotator = Depends(somebody)) -> Response:

@@ -6,20 +6,22 @@ Shapes: T events, N sequences, n items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
+from anomaly.artifact.explaining import cut_after
+from anomaly.explain.values import moments, present, restored, value_texts
+from anomaly.explain.words import duration
 from anomaly.features.segments import reported
 from anomaly.features.summaries import variety
 from anomaly.labelling.figures import Figure, Figures, event_figures, least_figures, sequence_figures
 from anomaly.labelling.links import Link, LinkIndex
 from anomaly.labelling.neighbours import Neighbour, Neighbours
 from anomaly.labelling.timeline import Strand, Timeline, draw
-from anomaly.labelling.values import BOUND, cut_off, duration, moments, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -66,17 +68,18 @@ class CaseEvent:
 
 @dataclass(frozen=True)
 class Case:
-    """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in."""
+    """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in.
+
+    Of a single event, `place` tells which of its sequence it is.
+    """
 
     item: str
     entity: str | None
+    place: str
     n_events: int
     span: str
     first: str
     last: str
-    score: float
-    p_value: float
-    rank: int
     reasons: list[Reason] | None
     surprises: list[str]
     timeline: Timeline
@@ -141,22 +144,24 @@ class Casebook:
         return Case(
             item=str(self.items.ids[place]),
             entity=None if entity is None or str(entity) == str(self.items.ids[place]) else str(entity),
+            place=f"event {row['position'] + 1:,} of {row['sequence']}" if self.by_event else "",
             n_events=len(piece.places),
             span=duration(float(np.nansum(gaps[1:]))) if self.store.has_time and len(gaps) > 1 else "",
             first=times[0] if times else "",
             last=times[-1] if times else "",
-            score=row["score"],
-            p_value=row["p_value"],
-            rank=row["rank"],
             reasons=self.reasons.known(place) if self.reasons else [],
             surprises=_surprises(events),
             timeline=draw(self._strand(piece, columns, times, marks)),
             events=events,
             left_out=len(piece.places) - len(events),
             figures=self.figures.of(place),
-            links=self.links.of(sequence, self._anomalous(judged)),
+            links=self.links.of(sequence, self._anomalous(judged), self._codes_until(place, sequence)),
             neighbours=self.neighbours.of(place, judged),
         )
+
+    def _codes_until(self, place: int, sequence: int) -> NDArray[Any] | None:
+        """Return (T, F) the codes of a judged event and of what came before it; None where a sequence is judged."""
+        return self.store.codes[self._kept[int(self._starts[sequence]) : place + 1]] if self.by_event else None
 
     def tell(self, place: int) -> list[Reason]:
         """Return the reasons of an item; the first time it takes a moment."""
@@ -164,12 +169,7 @@ class Casebook:
 
     def _alone(self, place: int) -> SequenceStore:
         """Return an item as the only one; of an event, what came before and itself."""
-        sequence = self.sequence_of(place)
-        alone = self.store.take([sequence])
-        if not self.by_event:
-            return alone
-        length = self._kept[[place]] - self.store.offsets[sequence] + 1
-        return replace(alone.keep_events(alone.position() < length[0]), context=length - 1)
+        return cut_after(self.store, self._kept[[place]]) if self.by_event else self.store.take([place])
 
     def sequence_of(self, place: int) -> int:
         """Return the place of an item's sequence."""
@@ -216,18 +216,8 @@ class Casebook:
 
     def _texts(self, piece: _Piece) -> dict[str, list[str]]:
         """Return the values of a case's events by field, as text; numbers in their own units, the clock left out."""
-        codes = np.asarray(self.store.codes[piece.places])
-        numbers = restored(self.store, self.encoder, piece.places)
-        sides = cut_off(self.store, self.encoder, piece.places)
-        columns = {}
-        for k, field in enumerate(self.store.fields):
-            if field.kind == "categorical":
-                texts = self.encoder.decode(field.name, codes[:, k])
-                columns[field.name] = ["" if text == "missing" else text for text in texts]
-            elif field.name in numbers:
-                pairs = zip(numbers[field.name], sides[field.name], strict=True)
-                columns[field.name] = [BOUND[int(side)] + quantity(v) if np.isfinite(v) else "" for v, side in pairs]
-        return columns
+        columns = value_texts(self.store, self.encoder, piece.places, {"missing": ""})
+        return {field.name: columns[field.name] for field in self.store.fields if field.kind != "clock"}
 
     def _listed(
         self, piece: _Piece, columns: dict[str, list[str]], times: list[str], marks: NDArray[np.int64]

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly.events.binning import quantity
+from anomaly.explain.values import BOUND, cut_off, present, restored
+from anomaly.explain.words import duration
 from anomaly.features.segments import reported, segment_max, segment_sum
 from anomaly.features.summaries import chosen_counts, variety
-from anomaly.labelling.values import BOUND, cut_off, duration, present, quantity, restored
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:

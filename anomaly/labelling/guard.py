@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
     App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 MAX_BODY = 64_000
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -35,12 +35,12 @@ class Guard:
 
     Parameters
     ----------
-    hosts : names under which the server may be addressed, against rebinding of names; None where a token guards it
+    loopback : whether only names of this machine are answered to, against rebinding of names; a token guards the rest
     """
 
-    def __init__(self, app: App, *, hosts: tuple[str, ...] | None) -> None:
+    def __init__(self, app: App, *, loopback: bool) -> None:
         self.app = app
-        self.hosts = hosts
+        self.loopback = loopback
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer it."""
@@ -67,7 +67,7 @@ class Guard:
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         host = headers.get("host", "").lower()
-        if self.hosts is not None and _name(host) not in self.hosts:
+        if self.loopback and not is_loopback(_name(host)):
             return 421, "this server does not answer to that name"
         if scope["method"] in ("GET", "HEAD"):
             return None
@@ -80,6 +80,16 @@ class Guard:
         return None
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _name(host: str) -> str:
-    """Return a Host header without its port."""
-    return host[: host.index("]") + 1] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    """Return a Host header without its port, and without the brackets of an address of version 6."""
+    return host[1 : host.index("]")] if host.startswith("[") and "]" in host else host.partition(":")[0]

@@ -1,17 +1,17 @@
 """Who else uses what a case uses: devices, cards, addresses and other values that few share.
 
-Shapes: T events, N sequences.
+Shapes: T events, F coded fields, N sequences.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomaly.explain.values import present
 from anomaly.features.segments import reported
-from anomaly.labelling.values import present
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Link:
 
 
 class LinkIndex:
-    """By field and value, the sequences that hold it.
+    """By the place of a field and by value, the sequences that hold it.
 
     Parameters
     ----------
@@ -56,27 +56,29 @@ class LinkIndex:
     def __init__(self, store: SequenceStore, encoder: EventEncoder, first: Sequence[str] = ()) -> None:
         self.encoder = encoder
         self.first = tuple(first)
-        self.entities = store.entity_ids
+        self.entities, self.names = store.entity_ids, store.field_names
         fields = [k for k, f in enumerate(store.fields) if f.kind == "categorical" and f.size > _MANY + FIRST_VALUE]
         offsets, kept = reported(store)
         sequence = np.repeat(np.arange(len(store)), np.diff(offsets))
-        self.fields = {store.field_names[k]: self._holders(store, k, kept, sequence) for k in fields}
+        self.fields = {k: self._holders(store, k, kept, sequence) for k in fields}
 
     def _holders(self, store: SequenceStore, k: int, kept: NDArray[np.bool_], sequence: NDArray[np.int64]) -> _Holders:
         codes = store.codes[kept, k]
         known = present(self.encoder, store.field_names[k], codes)
         return _Holders.of(codes[known].astype(np.int64), sequence[known])
 
-    def of(self, sequence: int, anomalous: set[str]) -> list[Link]:
+    def of(self, sequence: int, anomalous: set[str], codes_TF: NDArray[Any] | None = None) -> list[Link]:
         """Return the values that a sequence shares with few others, the rarest first.
 
         Parameters
         ----------
         anomalous : entities with a case that was judged anomalous
+        codes_TF : the events of the sequence whose values count; None counts all
         """
         own, found = self.entities[sequence], []
-        for field, holders in self.fields.items():
-            for code in holders.codes_of(sequence):
+        for k, holders in self.fields.items():
+            field, codes = self.names[k], holders.codes_of(sequence)
+            for code in codes if codes_TF is None else np.intersect1d(codes, codes_TF[:, k]):
                 users = self.entities[holders.sequences_of(int(code))].unique(maintain_order=True)
                 names = [str(user) for user in users if user is not None and user != own]
                 if 0 < len(names) <= _COMMON:

@@ -38,8 +38,9 @@ class Neighbours:
 
     def __init__(self, items: Items) -> None:
         views = {name: view for name, view in items.views.items() if name != MEMBERS} or dict(items.views)
-        columns = [view.values for view in views.values()] or [items.scores[:, None].astype(np.float32)]
-        self.looks = np.concatenate(columns, axis=1).astype(np.float32)
+        columns = [view.values for view in views.values()] + [items.scores[:, None]] * (not views)
+        looks = np.concatenate(columns, axis=1).astype(np.float32)
+        self.looks = looks[:, ~np.isnan(looks).all(axis=0)]
         centre, spread = np.nanmean(self.looks, axis=0), np.nanstd(self.looks, axis=0)
         self.looks -= centre
         self.looks /= np.where(spread > 0, spread, 1.0)

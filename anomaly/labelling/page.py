@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from anomaly.labelling.values import moment
 from anomaly.report import text
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ class Desk:
         if lease is None:
             return _render("done.html", **common)
         place = session.places[lease.item]
-        judged = [(session.places[row.item], row) for row in session.judged() if row.item in session.places]
+        judged = [(session.places[row.item], row) for row in session.judged()]
         said = session.ledger.word(lease.item, annotator.name)
         case = self.book.case(place, judged)
         return _render(
@@ -53,9 +52,8 @@ class Desk:
             case=case,
             reasons=case.reasons,
             surprises=case.surprises,
-            lease=lease,
             said=said,
-            score=Markup(self.score(lease.item)) if session.has_asked(annotator.name, lease.item) else None,
+            score=Markup(self.score(annotator, lease.item)) if session.has_asked(annotator.name, lease.item) else None,
             opinions=self._opinions(annotator, lease.item),
             typologies=self.kinds(judged),
             **common,
@@ -66,11 +64,12 @@ class Desk:
         used = [row.typology for _, row in judged if row.typology]
         return list(dict.fromkeys([*self.typologies, *used]))[:9]
 
-    def score(self, item: str) -> str:
-        """Return the score of an item, as a fragment."""
-        place = self.session.places[item]
+    def score(self, annotator: Annotator, item: str) -> str:
+        """Return the score of an item, as a fragment; what labels made of it is not told to a second opinion."""
+        place, words = self.session.places[item], self.session.ledger.words.get(item, {})
         row = self.book.scores.row(place, named=True)
-        posterior = float(self.session.learner.posterior_[place])
+        told = annotator.lead or annotator.name in words or not words
+        posterior = float(self.session.learner.posterior_[place]) if told else None
         return _render("score.html", row=row, posterior=posterior, n_items=len(self.book.items))
 
     def reasons(self, item: str) -> str:
@@ -84,13 +83,18 @@ class Desk:
 
     def disputes(self) -> str:
         """Return the cases that wait for a lead, as a fragment."""
-        return _render("disputes.html", rows=self.session.disputes(), progress=self.session.progress())
+        return _render("disputes.html", rows=self.session.disputes())
 
     def shell(self, annotator: Annotator, form_token: str, inside: str) -> str:
         """Return the whole page around a fragment."""
         # The fragment comes from a template, which has escaped what it was given.
         return _render(
-            "session.html", title=self.title, annotator=annotator, form_token=form_token, inside=Markup(inside)
+            "session.html",
+            title=self.title,
+            annotator=annotator,
+            form_token=form_token,
+            lease=self.session.leases.seconds,
+            inside=Markup(inside),
         )
 
     def _opinions(self, annotator: Annotator, item: str) -> list[Any]:
@@ -125,6 +129,5 @@ def _environment() -> Environment:
         share=text.share,
         p_value=text.p_value,
         amount=text.amount,
-        moment=moment,
     )
     return environment

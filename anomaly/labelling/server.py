@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from typing import TYPE_CHECKING
 
@@ -17,16 +16,6 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE = 120
 """Seconds that a silent connection stays open: people read a case for longer than the five seconds of a web service."""
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def serve(desk: Desk, gate: Gate, *, host: str, port: int, say: Callable[[str], None]) -> None:

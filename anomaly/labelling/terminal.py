@@ -34,13 +34,23 @@ class Terminal:
     Parameters
     ----------
     annotator : whose words these are
+    lead : whether they settle disputes
     source, sink : where lines come from and go to; stdin and stdout unless stated
     """
 
-    def __init__(self, desk: Desk, annotator: str, *, source: TextIO | None = None, sink: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        annotator: str,
+        *,
+        lead: bool = False,
+        source: TextIO | None = None,
+        sink: TextIO | None = None,
+    ) -> None:
         self.desk = desk
         self.session = desk.session
         self.annotator = annotator
+        self.lead = lead
         self.source = source or sys.stdin
         width = None if sink is None and sys.stdout.isatty() else 120
         # Text of the data is shown as text: no markup, no control characters.
@@ -72,6 +82,7 @@ class Terminal:
                 typology=kind.strip() or None,
                 note=note.strip() or None,
                 duration_ms=int((time.monotonic() - begun) * 1000),
+                lead=self.lead,
             )
             return self._next()
         if letter == "z":
@@ -101,7 +112,7 @@ class Terminal:
         if item not in self.session.places:
             self.console.print(f"{identity(item)}: no such item")
             return lease
-        found = self.session.open(self.annotator, item)
+        found = self.session.open(self.annotator, item, lead=self.lead)
         if found is None:
             self.console.print(f"{identity(item)}: somebody else has this case open")
             return lease
@@ -115,13 +126,18 @@ class Terminal:
 
     def _show(self, lease: Lease) -> None:
         places = self.session.places
-        judged = [(places[row.item], row) for row in self.session.judged() if row.item in places]
+        judged = [(places[row.item], row) for row in self.session.judged()]
         case = self.desk.book.case(places[lease.item], judged)
         progress = self.session.progress()
         recent = share(progress.estimate.precision)
         self.console.rule(f"{amount(progress.labels, 'label')} · {progress.found} found · {recent} of the last 20")
+        if progress.estimate.stop:
+            self.console.print(f"it is time to stop: {progress.estimate.stop}")
         owner = f"{identity(case.entity)} · " if case.entity else ""
-        self.console.print(Text(identity(case.item), "bold"), f"{owner}{amount(case.n_events, 'event')} {case.first}")
+        place = f"{identity(case.place)} · " if case.place else ""
+        self.console.print(
+            Text(identity(case.item), "bold"), f"{owner}{place}{amount(case.n_events, 'event')} {case.first}"
+        )
         told = self.desk.book.tell(places[lease.item])
         for text in [f"{reason.title}: {reason.sentence}" for reason in told] or case.surprises:
             self.console.print(f"  - {clean(text, 300)}")

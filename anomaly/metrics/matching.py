@@ -97,6 +97,8 @@ def event_key(labels: pl.DataFrame, labels_id: str | Sequence[str] | None = None
     for key in (["id"], ["sequence", "position"]):
         if set(key) <= set(labels.columns):
             return key, key
+    if LOGGED in labels.columns:
+        return ["id"], [LOGGED]
     raise SchemaError(
         "event labels need a column id, or sequence and position; "
         f"name yours with labels_id= (the columns are {', '.join(labels.columns)})"

@@ -60,7 +60,7 @@ class AutoencoderModel(LikelihoodModel):
     def latent(self, batch: SequenceBatch) -> Tensor:
         """Return (N, Z) what the bottleneck holds of each sequence."""
         x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
-        _, after_TD = self.encoder(x_TD, self.start.expand(len(batch.entity_N), -1), batch.cu_seqlens)
+        _, after_TD = self.encoder(x_TD, self.start.expand(len(batch.entity_N), -1), batch.cu_seqlens, batch.longest)
         pooled = mean_by_sequence(after_TD, batch.cu_seqlens), last_of_sequence(after_TD, batch.cu_seqlens)
         return self.squeeze(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
 
@@ -85,7 +85,7 @@ class AutoencoderModel(LikelihoodModel):
         known_TD = known_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(batch.codes_TF))
         place_T = positions(batch.cu_seqlens, len(batch.codes_TF))
         x_TD = known_TD + sinusoids(place_T, known_ND.shape[1])
-        before_TD, after_TD = self.decoder(x_TD, known_ND, batch.cu_seqlens)
+        before_TD, after_TD = self.decoder(x_TD, known_ND, batch.cu_seqlens, batch.longest)
         return before_TD + known_TD, after_TD + known_TD
 
     def _squeezed(self, latent: int) -> int:

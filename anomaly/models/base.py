@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 SMALLEST_GAP = 1e-6
 """Seconds: the resolution of the stored times."""
-CHUNK = 4096
-"""Events of a piece where the state is carried from piece to piece, or where little overlap makes pieces exact."""
+CHUNK = 512
+"""Events of a piece where the state is carried from piece to piece."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,8 @@ class SequenceModel(nn.Module):
         if self.encoder.carries:
             return Reading(CHUNK, carried=True)
         if self.encoder.past is not None:
-            return Reading(max(CHUNK, 2 * self.encoder.past + 2), overlap=self.encoder.past + 1)
+            # A sixteenth of what is read is read twice.
+            return Reading(16 * (self.encoder.past + 1), overlap=self.encoder.past + 1)
         return Reading(longest, overlap=longest // 2)
 
     def states(self, batch: SequenceBatch, carry: Carry | None = None) -> tuple[Tensor, Tensor]:
@@ -173,10 +174,12 @@ class SequenceModel(nn.Module):
         x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
         start_ND = self.start.expand(len(batch.entity_N), -1)
         if self.profile is None:
-            return self.encoder(x_TD, start_ND, batch.cu_seqlens, carry)  # type: ignore[no-any-return]
+            return self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest, carry)  # type: ignore[no-any-return]
         profile_ND = self.profile(self._shown_entities(batch.entity_N))
         profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
-        before_TD, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, carry)
+        before_TD, after_TD = self.encoder(
+            x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, batch.longest, carry
+        )
         return before_TD + profile_TD, after_TD + profile_TD
 
     def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
@@ -190,15 +193,20 @@ class SequenceModel(nn.Module):
     def begin_training(self, batches: Iterable[SequenceBatch]) -> None:
         """Learn what is fixed before the first step."""
 
-    def training_loss(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
-        """Return a batch's share of the mean loss over the sequences that are kept, on all ranks, and their weight."""
+    def training_loss(self, batch: SequenceBatch) -> Tensor:
+        """Return a batch's share of the mean loss over the sequences that are kept, on all ranks."""
         batch = batch if self.augment is None else self.augment(batch)
-        loss_N, weight_N = self._losses_to_train_on(batch)
+        loss_N, weight_N = self.losses_to_train_on(batch)
         self.loss_S.index_add_(0, batch.index_N, loss_N.detach().float())
         self.weight_S.index_add_(0, batch.index_N, weight_N.float())
         kept_N = self.kept_S[batch.index_N].to(loss_N.dtype)
         weight = over_ranks((kept_N * weight_N).sum())
-        return (kept_N * loss_N).sum() / weight.clamp(min=1), weight
+        return (kept_N * loss_N).sum() / weight.clamp(min=1)
+
+    def epoch_loss(self) -> Tensor:
+        """Return the mean loss of what this epoch has trained on so far, on all ranks."""
+        loss_S, weight_S = over_ranks(self.loss_S), over_ranks(self.weight_S)
+        return (self.kept_S * loss_S).sum() / (self.kept_S * weight_S).sum().clamp(min=1)
 
     def begin_epoch(self, number: int) -> None:
         """Trim the sequences with the largest mean loss of the last epoch, which a checkpoint holds."""
@@ -215,15 +223,15 @@ class SequenceModel(nn.Module):
             return torch.ones_like(mean_S, dtype=torch.bool)
         return mean_S <= torch.quantile(_sample(mean_S), 1 - trim)
 
-    def _losses_to_train_on(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+    def losses_to_train_on(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+        """Return `sequence_losses`, against the worst small shift of the embedded events where that is asked for."""
         if self.adversarial <= 0:
             return self.sequence_losses(batch)
         return adversarial_losses(self.embedding, lambda: self.sequence_losses(batch), self.adversarial)
 
     def log_gaps(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
         """Return (T,) the standardised log-gap, NaN where no gap exists, and (T,) whether it is zero."""
-        gap_T = batch.delta_T.clone()
-        gap_T[batch.cu_seqlens[:-1][batch.starts_N & (batch.lengths_N > 0)]] = torch.nan
+        gap_T = batch.delta_T.masked_fill(batch.first_T(), torch.nan)
         mean, std = float(self.params["gap_mean"]), float(self.params["gap_std"])
         return (gap_T.clamp(min=SMALLEST_GAP).log() - mean) / (std or 1.0), gap_T < SMALLEST_GAP
 

@@ -75,6 +75,7 @@ class ContrastiveModel(SequenceModel):
             values_TG=batch.values_TG[kept_T],
             delta_T=batch.delta_T[kept_T],
             cu_seqlens=nn.functional.pad(size_N.cumsum(0), (1, 0)),
+            longest=batch.longest,
             entity_N=batch.entity_N,
             index_N=batch.index_N,
             starts_N=batch.starts_N & (begin_N == 0),

@@ -20,18 +20,22 @@ if TYPE_CHECKING:
     from anomaly.models.base import SequenceModel
     from anomaly.sequences.batch import SequenceBatch
 
-EPOCH: dict[str, Any] = {"on_step": False, "on_epoch": True, "sync_dist": True}
-"""How the training loss is logged; all ranks hold the same."""
 LARGEST_GRADIENT = 1.0
 """Norm beyond which gradients are scaled down."""
 
 
 class LightningTraining(pl.LightningModule):
-    """The steps, the held-out loss and the optimiser of a `SequenceModel`, whose weights are all that it holds."""
+    """The steps, the held-out loss and the optimiser of a `SequenceModel`, whose weights are all that it holds.
 
-    def __init__(self, model: SequenceModel) -> None:
+    Parameters
+    ----------
+    fused : whether the kernels of what a step trains on are compiled into few; sizes of batches are no constants
+    """
+
+    def __init__(self, model: SequenceModel, *, fused: bool = False) -> None:
         super().__init__()
         self.model = model
+        self.fused = fused
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the model's weights under their own names."""
@@ -45,6 +49,12 @@ class LightningTraining(pl.LightningModule):
         """Show the model its first batches."""
         batches = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
         self.model.begin_training(batch.to(self.device) for batch in batches)
+        if self.fused:
+            vars(self.model)["losses_to_train_on"] = torch.compile(self.model.losses_to_train_on, dynamic=True)
+
+    def on_train_end(self) -> None:
+        """Leave the model as it was found."""
+        vars(self.model).pop("losses_to_train_on", None)
 
     def on_train_epoch_start(self) -> None:
         """Trim by the last epoch's losses."""
@@ -59,10 +69,12 @@ class LightningTraining(pl.LightningModule):
 
     def training_step(self, batch: SequenceBatch, batch_idx: int) -> Tensor:
         """Return the mean loss over the sequences that are kept; over all ranks, where there are several."""
-        loss, weight = self.model.training_loss(batch)
-        self.log("train_loss", over_ranks(loss.detach()), batch_size=int(weight), **EPOCH)
         # Ranks average their gradients, and this is a rank's part of the sum.
-        return loss * world_size()
+        return self.model.training_loss(batch) * world_size()
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss of what was trained on; to log each step's is to wait for the device at each."""
+        self.log("train_loss", self.model.epoch_loss())
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's held-out losses."""

@@ -89,16 +89,16 @@ class LikelihoodModel(SequenceModel):
     ) -> tuple[Tensor, ...]:
         """Return surprisal, entropy, tail and upper tail of the fields, surprisal and transform of the gaps."""
         heads = self.field_heads
-        contexts_FRD = heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
-        upper_RG = heads.upper_tail(contexts_FRD, codes_RF, self.params["ordered"])
-        gap_R, pit_R = self._gap_surprisal(contexts_FRD[-1], log_gap_R, zero_R)
-        return *heads.score(contexts_FRD, codes_RF), upper_RG, gap_R, pit_R
+        contexts_F = heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        upper_RG = heads.upper_tail(contexts_F, codes_RF, self.params["ordered"])
+        gap_R, pit_R = self._gap_surprisal(contexts_F[-1], log_gap_R, zero_R)
+        return *heads.score(contexts_F, codes_RF), upper_RG, gap_R, pit_R
 
     def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
-        contexts_FRD = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
-        loss_R = self.field_heads.surprisal(contexts_FRD, codes_RF).sum(dim=1)
-        gap_R, _ = self._gap_surprisal(contexts_FRD[-1], *(x[rows_R] for x in self.log_gaps(batch)))
+        contexts_F = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        loss_R = self.field_heads.surprisal(contexts_F, codes_RF).sum(dim=1)
+        gap_R, _ = self._gap_surprisal(contexts_F[-1], *(x[rows_R] for x in self.log_gaps(batch)))
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         loss_T, last_N = loss_R + gap_R + going_T[rows_R], batch.cu_seqlens[1:] - 1
         if isinstance(rows_R, Tensor):
@@ -117,7 +117,7 @@ class LikelihoodModel(SequenceModel):
         if self.end_head is None:
             return before_TD.new_zeros(len(before_TD)), before_TD.new_zeros(len(batch.entity_N))
         going_T = nn.functional.softplus(self.end_head(before_TD)[:, 0].float())
-        going_T = going_T.index_fill(0, batch.cu_seqlens[:-1][batch.starts_N & (batch.lengths_N > 0)], 0.0)
+        going_T = going_T.masked_fill(batch.first_T(), 0.0)
         last_N = (batch.cu_seqlens[1:] - 1).clamp(min=0)
         end_N = nn.functional.softplus(-self.end_head(after_TD[last_N])[:, 0].float())
         return going_T, torch.where(batch.ends_N, end_N, 0.0)

@@ -69,9 +69,9 @@ class MaskedModel(LikelihoodModel):
         x_TD = self.embedding(shown_TF, values_TG, self.log_gaps(batch)[0])
         state_TD = self._look(batch, torch.where(hidden_T[:, None], self.hidden, x_TD))
         rows_R = (hidden_T | lost_TF.any(dim=1)).nonzero()[:, 0]
-        contexts_FRD = self.field_heads.contexts(state_TD[rows_R], batch.codes_TF[rows_R])
-        surprisal_RF = self.field_heads.surprisal(contexts_FRD, batch.codes_TF[rows_R])
-        gap_R, _ = self._gap_surprisal(contexts_FRD[-1], *(x[rows_R] for x in self.log_gaps(batch)))
+        contexts_F = self.field_heads.contexts(state_TD[rows_R], batch.codes_TF[rows_R])
+        surprisal_RF = self.field_heads.surprisal(contexts_F, batch.codes_TF[rows_R])
+        gap_R, _ = self._gap_surprisal(contexts_F[-1], *(x[rows_R] for x in self.log_gaps(batch)))
         weight_R1 = torch.where(hidden_T, float(self.masks), 0.0)[rows_R, None]
         loss_R = (surprisal_RF * torch.where(lost_TF[rows_R], weight_R1.clamp(min=1), weight_R1)).sum(dim=1)
         return loss_R.new_zeros(len(hidden_T)).index_add(0, rows_R, loss_R + weight_R1[:, 0] * gap_R)
@@ -87,8 +87,8 @@ class MaskedModel(LikelihoodModel):
         """Return (T, D) the states of all events, each having seen all."""
         start_ND = self.start.expand(len(batch.entity_N), -1)
         if self.profile is None:
-            return self.encoder(x_TD, start_ND, batch.cu_seqlens)[1]  # type: ignore[no-any-return]
+            return self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest)[1]  # type: ignore[no-any-return]
         profile_ND = self.profile(self._shown_entities(batch.entity_N))
         profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
-        _, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens)
+        _, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, batch.longest)
         return after_TD + profile_TD  # type: ignore[no-any-return]

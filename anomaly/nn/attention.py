@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
+PLAIN_UP_TO = 512
+"""Tokens up to which attention in bf16 on a CPU is written out: the fused kernel takes four times as long backward."""
+
+
 class Block(nn.Module):
     """Attention, then a perceptron, each on the norm of what came before and added to it."""
 
@@ -53,18 +57,29 @@ def padded_attention(frequency_E: Tensor, lengths_N: Tensor, longest: int, *, ca
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))
         q, k = rotate(q, cos_LE, sin_LE), rotate(k, cos_LE, sin_LE)
-        mixed = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen_N11L, is_causal=causal)
-        return mixed.transpose(1, 2)
+        return _mix(q, k, v, seen_N11L, causal=causal).transpose(1, 2)
 
     return attend
 
 
-def packed_attention(frequency_E: Tensor, cu_seqlens: Tensor, n_tokens: int, *, causal: bool) -> Attend:
-    """Attend within (M, H, E), the tokens of all sequences end to end."""
+def _mix(q: Tensor, k: Tensor, v: Tensor, seen_N11L: Tensor | None, *, causal: bool) -> Tensor:
+    """Return softmax(q k') v (N, H, L, E) over the tokens that are seen."""
+    longest = q.shape[2]
+    if q.dtype != torch.bfloat16 or q.device.type != "cpu" or longest > PLAIN_UP_TO:
+        return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen_N11L, is_causal=causal)
+    scores_NHLL = (q * q.shape[-1] ** -0.5) @ k.mT
+    if causal:
+        scores_NHLL = scores_NHLL + scores_NHLL.new_full((longest, longest), -torch.inf).triu(1)
+    elif seen_N11L is not None:
+        scores_NHLL = scores_NHLL.masked_fill(~seen_N11L, -torch.inf)
+    mixed_NHLE: Tensor = scores_NHLL.softmax(-1) @ v
+    return mixed_NHLE
+
+
+def packed_attention(frequency_E: Tensor, cu_seqlens: Tensor, n_tokens: int, longest: int, *, causal: bool) -> Attend:
+    """Attend within (M, H, E), the tokens of all sequences end to end, none of more than `longest`."""
     from torch.nn.attention.varlen import varlen_attn
 
-    lengths_N = cu_seqlens.diff()
-    longest = int(lengths_N.max())
     angle_M1E = torch.outer(positions(cu_seqlens, n_tokens), frequency_E)[:, None]
     cos_M1E, sin_M1E = angle_M1E.cos(), angle_M1E.sin()
     ends, window = cu_seqlens.int(), (-1, 0) if causal else (-1, -1)

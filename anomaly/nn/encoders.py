@@ -50,9 +50,12 @@ class Encoder(nn.Module):
     past: int | None = None
 
     def forward(
-        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return the states before and after each event (T, D), given what is known before each sequence's first."""
+        """Return the states before and after each event (T, D), given what is known before each sequence's first.
+
+        No sequence is longer than `longest`, a number of the host's: to ask a device for it is to wait for the device.
+        """
         raise NotImplementedError
 
 
@@ -75,10 +78,10 @@ class GRUEncoder(Encoder):
         self.gru = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
 
     def forward(
-        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the states before and after each event (T, D)."""
-        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        x_NLD, place_T = pad(x_TD, cu_seqlens, longest)
         state_KND = start_ND.tanh().expand(self.gru.num_layers, -1, -1).contiguous()
         if carry is not None and carry.state_KND is not None:
             state_KND = carry.state_KND
@@ -98,10 +101,10 @@ class LSTMEncoder(Encoder):
         self.lstm = nn.LSTM(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
 
     def forward(
-        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the states before and after each event (T, D)."""
-        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        x_NLD, place_T = pad(x_TD, cu_seqlens, longest)
         hidden_KND = start_ND.tanh().expand(self.lstm.num_layers, -1, -1).contiguous()
         cell_KND = torch.zeros_like(hidden_KND)
         if carry is not None and carry.state_KND is not None:
@@ -125,10 +128,10 @@ class ConvolutionEncoder(Encoder):
         self.past = (KERNEL - 1) * (2**layers - 1)
 
     def forward(
-        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the states before and after each event (T, D)."""
-        x_NLD, place_T = pad(x_TD, cu_seqlens)
+        x_NLD, place_T = pad(x_TD, cu_seqlens, longest)
         x_NLD = _led_by(start_ND, x_NLD)
         for block in self.blocks:
             x_NLD = block(x_NLD)
@@ -150,25 +153,25 @@ class TransformerEncoder(Encoder):
         self.register_buffer("frequency", frequency, persistent=False)
 
     def forward(
-        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, carry: Carry | None = None
+        self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the states before and after each event (T, D); both see the whole sequence where it is not causal."""
         if takes_packed(x_TD):
-            return self._packed(x_TD, start_ND, cu_seqlens)
-        x_NLD, place_T = pad(x_TD, cu_seqlens)
+            return self._packed(x_TD, start_ND, cu_seqlens, longest)
+        x_NLD, place_T = pad(x_TD, cu_seqlens, longest)
         x_NLD = _led_by(start_ND, x_NLD)
         lengths_N = cu_seqlens.diff() + 1
         attend = padded_attention(self._frequency(), lengths_N, x_NLD.shape[1], causal=self.causal)
         return before_and_after(self._blocks(x_NLD, attend), place_T)
 
-    def _packed(self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
+    def _packed(self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         n = len(start_ND)
         cu_tokens = cu_seqlens + torch.arange(n + 1, device=cu_seqlens.device)
         sequence_T = torch.arange(n, device=x_TD.device).repeat_interleave(cu_seqlens.diff(), output_size=len(x_TD))
         place_T = torch.arange(len(x_TD), device=x_TD.device) + sequence_T + 1
         x_MD = x_TD.new_empty(len(x_TD) + n, x_TD.shape[1])
         x_MD = x_MD.index_copy(0, place_T, x_TD).index_copy(0, cu_tokens[:-1], start_ND.to(x_TD.dtype))
-        attend = packed_attention(self._frequency(), cu_tokens, len(x_MD), causal=self.causal)
+        attend = packed_attention(self._frequency(), cu_tokens, len(x_MD), longest + 1, causal=self.causal)
         x_MD = self._blocks(x_MD, attend)
         return x_MD.index_select(0, place_T - 1), x_MD.index_select(0, place_T)
 
@@ -197,13 +200,12 @@ class _Dilated(nn.Module):
         return x_NLD + self.dropout(self.out(mixed_NLD))  # type: ignore[no-any-return]
 
 
-def pad(x_TD: Tensor, cu_seqlens: Tensor) -> tuple[Tensor, Tensor]:
-    """Lay packed events out as (N, L, D), padded on the right; also return each event's flat place in it.
+def pad(x_TD: Tensor, cu_seqlens: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Lay packed events out as (N, L, D), padded on the right to `longest`; also return each event's flat place in it.
 
     A causal encoder needs no padding mask: no real event ever sees what lies to its right.
     """
     lengths_N = cu_seqlens.diff()
-    longest = int(lengths_N.max()) if len(lengths_N) else 0
     starts_N = torch.arange(len(lengths_N), device=x_TD.device) * longest
     shift_T = (starts_N - cu_seqlens[:-1]).repeat_interleave(lengths_N, output_size=len(x_TD))
     place_T = torch.arange(len(x_TD), device=x_TD.device) + shift_T

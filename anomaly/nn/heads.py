@@ -49,37 +49,38 @@ class ConditionalHeads(nn.Module):
         self.dropout = Dropout(dropout)
         self.outputs = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 
-    def contexts(self, history_TD: Tensor, codes_TF: Tensor, *, whole: bool = True) -> Tensor:
-        """Return (F + 1, T, D): what each field is predicted from; the last, of the whole event, only if asked for."""
+    def contexts(self, history_TD: Tensor, codes_TF: Tensor, *, whole: bool = True) -> list[Tensor]:
+        """Return F + 1 times (T, D): what each field is predicted from; the last, of the event, only if asked for."""
         seen_TD = self.base(history_TD)
         raw = [seen_TD]
         for f in range(codes_TF.shape[1] if whole else codes_TF.shape[1] - 1):
             seen_TD = seen_TD + self.earlier.one(f, codes_TF[:, f])
             raw.append(seen_TD)
-        return self.dropout(nn.functional.gelu(torch.stack(raw)))  # type: ignore[no-any-return]
+        # Not one tensor of all: memory that large is asked for and given back anew in every step.
+        return [self.dropout(nn.functional.gelu(x_TD)) for x_TD in raw]
 
-    def surprisal(self, contexts_FTD: Tensor, codes_TF: Tensor) -> Tensor:
+    def surprisal(self, contexts_F: Sequence[Tensor], codes_TF: Tensor) -> Tensor:
         """Return (T, F) negative log-probabilities in nats; those of large fields are estimates while training."""
-        each = zip(self.outputs, contexts_FTD[: len(self.outputs)], codes_TF.T, strict=True)
+        each = zip(self.outputs, contexts_F[: len(self.outputs)], codes_TF.T, strict=True)
         return torch.stack([self._surprisal(out, x_TD, codes_T) for out, x_TD, codes_T in each], dim=1)  # type: ignore[arg-type]
 
-    def score(self, contexts_FTD: Tensor, codes_TF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def score(self, contexts_F: Sequence[Tensor], codes_TF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return surprisal, expected surprisal (the entropy) and tail (T, F).
 
         The tail is the probability of a value at most as probable as the one seen, its own half counted once.
         """
-        each = zip(self.outputs, contexts_FTD[: len(self.outputs)], codes_TF.T, strict=True)
+        each = zip(self.outputs, contexts_F[: len(self.outputs)], codes_TF.T, strict=True)
         parts = [_score_field(out, x_TD, codes_T) for out, x_TD, codes_T in each]  # type: ignore[arg-type]
         surprisal, entropy, tail = (torch.stack(columns, dim=1) for columns in zip(*parts, strict=True))
         return surprisal, entropy, tail
 
-    def upper_tail(self, contexts_FTD: Tensor, codes_TF: Tensor, fields: Sequence[int]) -> Tensor:
+    def upper_tail(self, contexts_F: Sequence[Tensor], codes_TF: Tensor, fields: Sequence[int]) -> Tensor:
         """Return (T, G) the probability of a larger number than the one seen, half of its own bin's included.
 
         Of the numbers alone: a missing one is neither large nor small, and has a half.
         """
-        columns = [_upper_tail(self.outputs[f](contexts_FTD[f]).float(), codes_TF[:, f]) for f in fields]
-        return torch.stack(columns, dim=1) if columns else contexts_FTD.new_zeros((len(codes_TF), 0))
+        columns = [_upper_tail(self.outputs[f](contexts_F[f]).float(), codes_TF[:, f]) for f in fields]
+        return torch.stack(columns, dim=1) if columns else contexts_F[0].new_zeros((len(codes_TF), 0))
 
     def _surprisal(self, output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
         if not self.training:

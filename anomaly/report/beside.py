@@ -42,14 +42,10 @@ def _tables(data: ReportData) -> dict[str, pl.DataFrame]:
     return {
         "ranking": scores.with_columns(pl.col(pl.Duration).dt.total_microseconds()),
         "reasons": _frame(
-            {"sequence": str(sequence), **told._asdict()}
-            for sequence, all_told in data.reasons.items()
-            for told in all_told
+            {data.key: str(item), **told._asdict()} for item, all_told in data.reasons.items() for told in all_told
         ),
         "clusters": _frame(
-            {"cluster": k, "sequence": str(member)}
-            for k, row in enumerate(data.clusters, 1)
-            for member in row["members"]
+            {"cluster": k, data.key: str(member)} for k, row in enumerate(data.clusters, 1) for member in row["members"]
         ),
         "members": _frame(data.members),
         "power": _frame(data.power),

@@ -18,17 +18,17 @@ def top_cases(data: ReportData) -> list[dict[str, Any]]:
     """Return the items of the highest rank, best first, with their events where `timelines` holds them."""
     scores = data.scores
     order = scores.sort("rank") if "rank" in scores.columns else scores.sort("score", descending=True)
-    events = {_key(case.sequence): case for case in data.timelines}
-    reasons = {_key(sequence): told for sequence, told in data.reasons.items()}
+    events = {_key(case.item): case for case in data.timelines}
+    reasons = {_key(item): told for item, told in data.reasons.items()}
     cluster = {_key(m): k for k, row in enumerate(data.clusters, 1) for m in row["members"]}
     top = order.head(TOP).with_row_index("place", offset=1)
     highest = max(float(top["score"].max() or 0), 1e-9) if len(top) else 1.0  # type: ignore[arg-type]
     rows = []
     for row in top.iter_rows(named=True):
-        key = _key(row.get("sequence"))
+        key = _key(row.get(data.key))
         case = events.get(key)
         told = case.reasons if case is not None and case.reasons else reasons.get(key, ())
-        rows.append({**_row(row, case, highest), "reasons": told, "cluster": cluster.get(key)})
+        rows.append({**_row(row, data.key, case, highest), "reasons": told, "cluster": cluster.get(key)})
     return rows
 
 
@@ -36,13 +36,14 @@ def _key(value: Any) -> str:
     return f"{type(value).__name__}:{value}"
 
 
-def _row(row: dict[str, Any], case: Case | None, highest: float) -> dict[str, Any]:
+def _row(row: dict[str, Any], key: str, case: Case | None, highest: float) -> dict[str, Any]:
     entity = row.get("entity")
     return {
         "rank": row.get("rank") or row["place"],
-        "sequence": identity(row.get("sequence", row.get("id"))),
+        "item": identity(row.get(key)),
+        "place": f"event {row['position'] + 1:,} of {identity(row['sequence'])}" if key == "id" else "",
         "entity": None if entity is None or entity == row.get("sequence") else identity(entity),
-        "length": row.get("length"),
+        "length": row.get("length") if key == "sequence" else None,
         "when": _span(row.get("first_time"), row.get("last_time")),
         "score": row["score"],
         "bar": max(row["score"], 0.0) / highest,
@@ -80,10 +81,13 @@ def _events(case: Case | None, length: int | None) -> dict[str, Any]:
         {**event._asdict(), "bar": max(event.evidence, 0) / most, "share": event.evidence / total if total else None}
         for event in sorted(ranked, key=lambda event: event.position)
     ]
+    causes = [event.top_field for event in ranked]
+    names = dict.fromkeys(name for event in ranked for name in event.fields)
     return {
         "strip": {"all": _path(events, n, most), "top": _path(ranked, n, most), "n": n},
         "events": shown,
-        "columns": list(dict.fromkeys(name for event in ranked for name in event.fields)),
+        # Those that carried most first: of a wide table the rest is out of sight.
+        "columns": list(dict.fromkeys(name for name in (*causes, *names) if name in names)),
         "whole": len(events) == n,
         "expects": any(event.expected for event in ranked),
     }

@@ -35,10 +35,11 @@ class Told(NamedTuple):
 
 @dataclass(frozen=True)
 class Case:
-    """One of the top sequences with its events; those that carried most, or all of them.
+    """One of the top items with its events; those that carried most, or all of them.
 
     Attributes
     ----------
+    item : id of the sequence, or of the event where single events are ranked
     events : of `CaseEvent`, or tuples in its order, by position
     length : events of the whole sequence; taken from the last position where it is not given
     reasons : the largest first
@@ -47,7 +48,7 @@ class Case:
     edit : what would make it unremarkable, as a phrase
     """
 
-    sequence: Any
+    item: Any
     entity: Any
     rank: int
     score: float
@@ -83,11 +84,13 @@ class ReportData:
     reproduce : commands that make the same run again
     held_out_p_values : (n,) p-values of held-out sequences, to be compared with those of `scores`
     item : what is ranked, ``sequence``, ``event`` or ``row``
-    reasons : sequence to its reasons, for more than the top cases
-    clusters : rows of ``members`` and ``typical`` (sequences), ``reasons`` and ``where`` (text and mean share)
+    reasons : item to its reasons, for more than the top cases
+    clusters : rows of ``members`` and ``typical`` (items), ``reasons`` and ``where`` (text and mean share)
     drift : rows of ``field``, ``change``, ``before``, ``now`` and ``message``
     groups : rows of ``group``, ``n``, ``flagged``, and with labels ``normal`` and ``false`` (normal ones flagged)
     grouped_by : the column that groups
+    left_out : columns that were not read, and why
+    no_alert : why nothing is flagged, "" where something is
     """
 
     title: str
@@ -112,3 +115,10 @@ class ReportData:
     drift: Sequence[Mapping[str, Any]] = ()
     groups: Sequence[Mapping[str, Any]] = ()
     grouped_by: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    no_alert: str = ""
+
+    @property
+    def key(self) -> str:
+        """Column of the scores that names the items."""
+        return "id" if self.item == "event" else "sequence"

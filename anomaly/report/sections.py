@@ -136,12 +136,12 @@ def over_time(data: ReportData, sheet: Sheet) -> Any:
 
 
 def carrying_fields(data: ReportData) -> list[dict[str, Any]]:
-    """Return which field carried the strangest event of each flagged sequence, and how often."""
+    """Return which field carried the strangest event of each flagged item, and how often."""
     events = data.event_scores
-    if events is None or not {"sequence", "field", "score"} <= set(events.columns) or "flagged" not in data.scores:
+    if events is None or not {data.key, "field", "score"} <= set(events.columns) or "flagged" not in data.scores:
         return []
-    flagged = data.scores.filter("flagged").select("sequence")
-    top = events.lazy().join(flagged.lazy(), on="sequence", how="semi").group_by("sequence")
+    flagged = data.scores.filter("flagged").select(data.key)
+    top = events.lazy().join(flagged.lazy(), on=data.key, how="semi").group_by(data.key)
     fields = top.agg(pl.col("field").sort_by("score", descending=True).first()).collect()["field"]
     counts = fields.value_counts(sort=True).sort(["count", "field"], descending=[True, False])
     total = max(int(counts["count"].sum()), 1)

@@ -7,6 +7,10 @@ import re
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from anomaly.explain.words import amount, number
+
+__all__ = ["amount", "clean", "decimal", "identity", "number", "p_value", "percent", "plain", "share"]
+
 MAX_TEXT = 160
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # Control characters break the page, direction overrides make text read as what it is not; both are made visible.
@@ -43,19 +47,6 @@ def plain(value: Any) -> str:
 def identity(value: Any) -> str:
     """Return an id as it stands in the data: never grouped or rounded."""
     return "–" if value is None else clean(str(value), 60)
-
-
-def number(value: float) -> str:
-    """Return a count with grouped thousands."""
-    return f"{value:,.0f}"
-
-
-def amount(value: float | None, noun: str) -> str:
-    """Return a count and its noun: "1 event", "2 events", "3 entities"."""
-    if value == 1:
-        return f"1 {noun}"
-    many = noun[:-1] + "ies" if noun.endswith("y") else noun + "s"
-    return f"{number(value or 0)} {many}"
 
 
 def decimal(value: float | None, digits: int = 2) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.artifact.explaining import explainer_of
+from anomaly.artifact.explaining import cut_after, event_ids, explainer_of
 from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.sentences import title
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from anomaly.explain.clusters import Cluster
     from anomaly.explain.explainer import EnsembleExplainer, Reasoned
     from anomaly.explain.story import Story, StoryEvent
+    from anomaly.sequences.store import SequenceStore
 
-TOLD, EXPLAINED = 30, 300
-"""Top sequences that are told in full; flagged ones whose reasons are told."""
+TOLD, EXPLAINED, READ = 30, 300, 200_000
+"""Top items that are told in full; flagged ones whose reasons are told; events that are read for both."""
 _EVENTS, _WHERE = 60, 2
 
 
@@ -36,8 +37,8 @@ class Whys:
 
     Attributes
     ----------
-    timelines : the top sequences with their events, reasons and contrast
-    reasons : sequence to its reasons, for these and for flagged ones
+    timelines : the top items with their events, reasons and contrast
+    reasons : item to its reasons, for these and for flagged ones
     clusters : see `anomaly.report.data.ReportData`
     """
 
@@ -47,7 +48,7 @@ class Whys:
 
 
 def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
-    """Explain the top of a ranking and the flagged, as far as `EXPLAINED` goes.
+    """Explain the top of a ranking and the flagged, as far as `EXPLAINED` and `READ` go.
 
     Raises
     ------
@@ -57,18 +58,29 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
     explainer = explainer_of(run)
     rows = scores.sort("rank").head(EXPLAINED).with_row_index("place")
     rows = rows.filter((rows["place"] < TOLD) | rows["flagged"])
-    places = {name: place for place, name in enumerate(explainer.reference.store.sequence_ids.to_list())}
-    chosen = [places[name] for name in rows["sequence"].to_list()]
-    if not chosen:
+    store = _items(explainer.reference.store, rows, by_event=run.facts["unit"] == "event")
+    if not len(store):
         return Whys()
-    store = explainer.reference.store
-    explained = explainer.split(store, chosen)
-    first, rest = np.split(np.arange(len(chosen)), [TOLD])
+    explained, rows = explainer.split(store), rows.head(len(store))
+    first, rest = np.split(np.arange(len(store)), [TOLD])
     told = Narrator(explainer, events=_EVENTS).tell(explainer.refine(explained.take(first)))
     brief = Narrator(explainer, events=1, contrast=False).tell(explained.take(rest))
-    reasons = {story.sequence: _told(story) for story in [*told, *brief]}
+    reasons = {story.item: _told(story) for story in [*told, *brief]}
     cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]
     return Whys(cases, reasons, _clusters(explainer, explained, rows["flagged"].to_numpy()))
+
+
+def _items(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> SequenceStore:
+    """Return the items of some rows in their order, of an event its past with it, until `READ` events are read."""
+    key, names = ("id", event_ids(store)) if by_event else ("sequence", store.sequence_ids)
+    wanted = rows.select(key, "place").join(
+        names.alias(key).to_frame().with_row_index("at").unique(key, keep="first"), on=key
+    )
+    at = wanted.sort("place")["at"].to_numpy().astype(np.int64)
+    owners = np.searchsorted(store.offsets, at, side="right") - 1 if by_event else at
+    read = np.cumsum(at - store.offsets[owners] + 1 if by_event else store.lengths[owners])
+    at = at[: max(int(np.searchsorted(read, READ, side="right")), 1)]
+    return cut_after(store, at) if by_event else store.take(at)
 
 
 def _told(story: Story) -> list[Told]:
@@ -78,7 +90,7 @@ def _told(story: Story) -> list[Told]:
 
 def _case(story: Story, rank: int) -> Case:
     return Case(
-        sequence=story.sequence,
+        item=story.item,
         entity=story.entity,
         rank=rank,
         score=story.score,
@@ -99,9 +111,11 @@ def _event(event: StoryEvent) -> CaseEvent:
 
 
 def _clusters(explainer: EnsembleExplainer, explained: Reasoned, flagged: Any) -> list[dict[str, Any]]:
-    """Return the patterns of the flagged sequences, as names."""
+    """Return the patterns of the flagged items, as names."""
     chosen = np.flatnonzero(flagged)
-    names = explained.store.sequence_ids
+    store = explained.store
+    by_event = explainer.ensemble.unit == "event"
+    names = event_ids(store)[store.offsets[1:] - 1] if by_event else store.sequence_ids
     found = ContributionClusters().fit(explained.take(chosen))
     return [
         {

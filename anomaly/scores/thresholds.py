@@ -61,6 +61,13 @@ class ThresholdPolicy(Estimator, ABC):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
         return self._decide(*_pair(scores, p_values))
 
+    def why_none(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> str:
+        """Return why none of some items is flagged, as a line for people; nothing where one is."""
+        scores, p_values = _pair(scores, p_values)
+        if self.flag(scores, p_values).any():
+            return ""
+        return self._why_none(scores, p_values) if len(scores) else "nothing was scored"
+
     @property
     def depends_on_file(self) -> bool:
         """Whether an item's flag depends on the other items it is flagged with."""
@@ -83,6 +90,10 @@ class ThresholdPolicy(Estimator, ABC):
     @abstractmethod
     def _decide(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Return (n,) decisions."""
+
+    def _why_none(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> str:
+        """Say why no item is flagged, where there are some."""
+        return f"the highest score, {scores.max():.3f}, does not pass the threshold, {self.threshold_:.3f}"
 
 
 class Budget(ThresholdPolicy):
@@ -110,7 +121,7 @@ class Budget(ThresholdPolicy):
 
     def _check_settings(self) -> None:
         _check_rate("threshold.rate", self.rate)
-        if self.count is not None and (self.count != int(self.count) or self.count < 0):
+        if self.count is not None and not (_is_real(self.count) and self.count == int(self.count) >= 0):
             raise ConfigError(f"threshold.count={self.count!r}: expected a whole number, 0 or more")
 
     def _learn(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> float:
@@ -122,6 +133,17 @@ class Budget(ThresholdPolicy):
         flagged = np.zeros(len(scores), np.bool_)
         flagged[np.argsort(-scores, kind="stable")[: self.count]] = True
         return flagged
+
+    def _why_none(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> str:
+        if self.count is not None:
+            return f"threshold.count={self.count}"
+        why, needed = super()._why_none(scores, p_values), int(np.ceil(1 / self.rate)) - 1
+        if self.n_reference_ < needed:
+            why += (
+                f"; of {self.n_reference_} held-out items none marks a rate of {self.rate:g} ({needed:,} would), so "
+                "it lies beyond them all; threshold=budget threshold.count=N flags the N highest whatever they score"
+            )
+        return why
 
 
 class FalsePositiveRate(ThresholdPolicy):
@@ -140,6 +162,9 @@ class FalsePositiveRate(ThresholdPolicy):
 
     def _decide(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return p_values <= self.rate
+
+    def _why_none(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> str:
+        return _smallest(p_values, self.rate)
 
 
 class FalseDiscoveryRate(ThresholdPolicy):
@@ -188,6 +213,10 @@ class FalseDiscoveryRate(ThresholdPolicy):
         # Storey's rule may reach past its own pivot, where it promises nothing.
         flagged: NDArray[np.bool_] = p_values <= (cut if self.storey is None else min(cut, self.storey))
         return flagged
+
+    def _why_none(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> str:
+        rate = self.rate / self._normal_share(p_values)
+        return f"{_smallest(p_values, rate / len(p_values))} ({rate:.2g} over {len(p_values):,}), nor do more together"
 
     def _normal_share(self, p_values: NDArray[np.float64]) -> float:
         if self.storey is None or not len(p_values):
@@ -245,6 +274,9 @@ class Cost(ThresholdPolicy):
     def _decide(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> NDArray[np.bool_]:
         return p_values <= self.p_threshold_
 
+    def _why_none(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> str:
+        return _smallest(p_values, self.p_threshold_)
+
 
 class Contamination(ThresholdPolicy):
     """Flag what scores above the quantile ``1 - rate`` of the reference items, as PyOD and scikit-learn do."""
@@ -278,6 +310,10 @@ def upper_quantile(scores: NDArray[np.float64], rate: float) -> float:
     return float(top[-1] + excess * -np.log(rate * (n + 1)))
 
 
+def _smallest(p_values: NDArray[np.float64], rate: float) -> str:
+    return f"the smallest p-value, {p_values.min():.2g}, is above {rate:.2g}"
+
+
 def _pair(scores: Any, p_values: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     s, p = np.asarray(scores, np.float64), np.asarray(p_values, np.float64)
     if s.shape != p.shape or s.ndim != 1:
@@ -287,6 +323,10 @@ def _pair(scores: Any, p_values: Any) -> tuple[NDArray[np.float64], NDArray[np.f
     return s, p
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
 def _check_rate(key: str, rate: float) -> None:
-    if not 0 < rate < 1:
+    if not (_is_real(rate) and 0 < rate < 1):
         raise ConfigError(f"{key}={rate!r}: expected a share between 0 and 1, both left out")

@@ -5,7 +5,7 @@ Shapes: T packed events, N sequences, F fields, G numeric fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -33,6 +33,7 @@ class SequenceBatch:
     values_TG : float32
     delta_T : float32, seconds since the previous event; NaN where there is no time
     cu_seqlens : (N + 1,) int64, offsets of the sequences
+    longest : events that no sequence has more of
     entity_N : int64
     index_N : int64, places of the sequences in their store
     starts_N : bool, false for a piece cut from the middle of a sequence
@@ -44,6 +45,7 @@ class SequenceBatch:
     values_TG: Tensor
     delta_T: Tensor
     cu_seqlens: Tensor
+    longest: int
     entity_N: Tensor
     index_N: Tensor
     starts_N: Tensor
@@ -57,9 +59,16 @@ class SequenceBatch:
 
     def to(self, device: torch.device | str) -> Self:
         """Return the batch on another device."""
-        parts: dict[str, Tensor | None] = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved: dict[str, Any] = {k: x if x is None else x.to(device, non_blocking=True) for k, x in parts.items()}
-        return type(self)(**moved)
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {k: x.to(device, non_blocking=True) for k, x in parts.items() if isinstance(x, Tensor)}
+        return replace(self, **moved)
+
+    def first_T(self) -> Tensor:
+        """Return (T,) whether an event is the first of its sequence; the size is known, so nothing waits for it."""
+        begins_N = self.starts_N & (self.lengths_N > 0)
+        # One place more, where sequences without events at the end of the batch begin.
+        counts = self.codes_TF.new_zeros(len(self.codes_TF) + 1).index_add(0, self.cu_seqlens[:-1], begins_N.long())
+        return counts[:-1] > 0
 
     def judged_R(self) -> Tensor | None:
         """Return the places of the events that are judged, or None where all are."""
@@ -71,8 +80,7 @@ class SequenceBatch:
 
     def as_population(self) -> Self:
         """Return the batch with every entity unknown."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self)}
-        return type(self)(**(kept | {"entity_N": torch.zeros_like(self.entity_N)}))
+        return replace(self, entity_N=torch.zeros_like(self.entity_N))
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,7 @@ def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> 
         values_TG=torch.from_numpy(rows_at(store.values, places)),
         delta_T=torch.from_numpy(rows_at(store.delta, places)),
         cu_seqlens=torch.from_numpy(offsets),
+        longest=int(lengths.max(initial=0)),
         entity_N=torch.from_numpy(store.entity[sequence].astype(np.int64)),
         index_N=torch.from_numpy(sequence),
         starts_N=torch.from_numpy(begin == store.offsets[:-1][sequence]),

@@ -47,6 +47,7 @@ class DeviceColumns:
             values_TG=self.values_TG.index_select(0, place_T),
             delta_T=self.delta_T.index_select(0, place_T),
             cu_seqlens=self._put(offsets),
+            longest=int((end - begin).max(initial=0)),
             entity_N=self._put(self.store.entity[sequence].astype(np.int64)),
             index_N=self._put(sequence),
             starts_N=self._put(begin == self.store.offsets[:-1][sequence]),

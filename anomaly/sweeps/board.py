@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from anomaly.errors import ConfigError
+from anomaly.report.text import amount
 from anomaly.sweeps.ranks import Ranks, holm, mean_interval, rank, signed_rank
 
 if TYPE_CHECKING:
@@ -121,8 +122,8 @@ def _board(table: pl.DataFrame, rows: pl.DataFrame, kind: str, labels: float | N
     names = [names[k] for k in order]
     ap, auroc = ap[:, order], auroc[:, order]
     ranks = rank(ap[complete])
-    what = "data sets" if kind == "table" else "sets of sequences"
-    title = f"{len(sets)} {what}, " + ("no label" if labels is None else f"{labels:.0%} of the anomalies labelled")
+    what = amount(len(sets), "data set") if kind == "table" else f"{amount(len(sets), 'set')} of sequences"
+    title = f"{what}, " + ("no label" if labels is None else f"{labels:.0%} of the anomalies labelled")
     return Board(
         title=title,
         against=reference,
@@ -150,9 +151,10 @@ def _lines(
     table: pl.DataFrame, names: list[str], ap: Float, auroc: Float, ranks: Ranks, against: int
 ) -> list[dict[str, Any]]:
     # A mean over fewer and easier sets would be no mean to compare: means are over the sets that all have. Floors and
-    # peers that read one kind of set only would leave hardly any.
+    # peers that read one kind of set only would leave hardly any, who has no figure at all none.
     of = dict(table.select("competitor", "group").unique().iter_rows())
-    asked = [k for k, name in enumerate(names) if of[name] not in (FLOOR, PEER)] or list(range(len(names)))
+    known = [k for k in range(len(names)) if not np.isnan(ap[:, k]).all()]
+    asked = [k for k in known if of[names[k]] not in (FLOOR, PEER)] or known
     common = ~np.isnan(ap[:, asked]).any(1)
     tests = [None if k == against else signed_rank(ap[:, against], ap[:, k]) for k in range(len(names))]
     adjusted = holm(tests)

@@ -52,7 +52,7 @@ def _drawn(board: Board, sheet: Sheet) -> dict[str, Any]:
     """Return the pictures of a board; one with a single set or competitor has fewer."""
     found: dict[str, Any] = {}
     if board.sets:
-        sizes = f"{len(board.competitors)} competitors over {len(board.sets)} sets"
+        sizes = f"{text.amount(len(board.competitors), 'competitor')} over {text.amount(len(board.sets), 'set')}"
         best = f"Mean ranks of {sizes}; first is {board.competitors[0]}."
         found["ranks"] = sheet.add(pictures.critical_difference(board), best)
         found["sets"] = sheet.add(pictures.per_set(board), f"Average precision of {board.against} on each set.")
@@ -90,9 +90,11 @@ def _environment(*, escape: bool) -> Environment:
     environment.filters.update(
         clean=text.clean,
         number=text.number,
+        amount=text.amount,
         decimal=_decimal,
         percent=text.percent,
         p=_p,
+        span=_span,
         seconds=_seconds,
         cell=lambda value: text.clean(value, 300).replace("|", "/"),
     )
@@ -101,6 +103,11 @@ def _environment(*, escape: bool) -> Environment:
 
 def _decimal(value: float | None, digits: int = 3) -> str:
     return text.decimal(value, digits)
+
+
+def _span(low: float, high: float) -> str:
+    """Return an interval, a dash where there is none."""
+    return f"{_decimal(low)}–{_decimal(high)}" if low < high else "–"
 
 
 def _p(value: float | None) -> str:

@@ -85,10 +85,13 @@ def holm(p_values: list[float | None]) -> list[float | None]:
 
 
 def mean_interval(figures: Float, *, n_bootstrap: int = 2000, random_state: int = 0) -> tuple[float, float, float]:
-    """Return the mean over data sets and its 95% bootstrap interval, sets resampled; NaN where there is none."""
+    """Return the mean over data sets and its 95% bootstrap interval, sets resampled; NaN where there is none.
+
+    Of one set there is no interval: drawn again and again it is always the same.
+    """
     values = figures[~np.isnan(figures)]
-    if not len(values):
-        return float("nan"), float("nan"), float("nan")
+    if len(values) < 2:
+        return float(values.mean()) if len(values) else float("nan"), float("nan"), float("nan")
     rng = np.random.default_rng(random_state)
     drawn = values[rng.integers(0, len(values), (n_bootstrap, len(values)))].mean(1)
     low, high = np.quantile(drawn, [0.025, 0.975])

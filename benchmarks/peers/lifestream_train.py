@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
-WIDTH, HEADS, DROPOUT, BATCH = 128, 4, 0.1, 128
+WIDTH, HEADS, DROPOUT = 128, 4, 0.1
 
 
 def main() -> None:
-    """Answer every line with the real events trained on and the seconds that took."""
+    """Answer every line with the real events trained on, and the seconds and processor seconds that took."""
     data, cell, events = np.load(sys.argv[1]), sys.argv[2], int(sys.argv[3])
     torch.set_num_threads(int(data["threads"]))
     torch.manual_seed(0)
@@ -26,7 +26,7 @@ def main() -> None:
     model.log = lambda *args, **kwargs: None
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     for line in sys.stdin:
-        begun, seen = time.perf_counter(), 0
+        begun, spent, seen = time.perf_counter(), time.process_time(), 0
         while seen < (events if line.strip() == "turn" else 1):
             batch = next(batches)
             optimizer.zero_grad()
@@ -34,7 +34,7 @@ def main() -> None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             seen += int(batch.seq_lens.sum())
-        sys.stdout.write(f"{seen} {time.perf_counter() - begun}\n")
+        sys.stdout.write(f"{seen} {time.perf_counter() - begun} {time.process_time() - spent}\n")
         sys.stdout.flush()
 
 
@@ -75,7 +75,7 @@ def endless(data: Any) -> Any:
     made = PtlsDataModule(
         train_data=GptDataset(MemoryMapDataset(data=rows), min_len=1, max_len=int(data["longest"])),
         train_num_workers=0,
-        train_batch_size=BATCH,
+        train_batch_size=int(data["batch"]),
     )
     loader = partial(made.train_dataloader)
     while True:

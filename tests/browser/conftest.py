@@ -85,7 +85,7 @@ class Server:
             self.process = None
 
     def rows(self) -> list[Any]:
-        with LabelLog(self.run / "labels.sqlite", session=self.run.name, read_only=True) as log:
+        with LabelLog(self.run / "labels.sqlite", read_only=True) as log:
             return log.read()
 
 
@@ -101,7 +101,7 @@ class Thread(Server):
         from anomaly.labelling.identity import Gate
 
         values = compose("label", [f"run={self.run}", *self.options]).values
-        self.log = LabelLog(self.run / "labels.sqlite", session=self.run.name)
+        self.log = LabelLog(self.run / "labels.sqlite")
         desk = open_desk(Run.load(self.run), self.log, values)
         gate = Gate.open(self.run, guarded=False, leads=tuple(values["leads"]))
         app = create_app(desk, gate, port=self.port)

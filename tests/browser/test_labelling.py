@@ -8,16 +8,14 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from anomaly.active.labels import frame, standing
+from anomaly.active.ledger import Ledger
 
 pytestmark = pytest.mark.browser
 VERDICTS = {"a": "anomalous", "n": "normal", "u": "unsure", "s": "skipped", "e": "escalated"}
 
 
 def stood(server) -> dict[str, str]:
-    table = standing(frame(server.rows()))
-    assert table["item"].n_unique() == table.height
-    return dict(table.select("item", "verdict").iter_rows())
+    return {row.item: row.verdict for row in Ledger.of(server.rows()).decisions()}
 
 
 def test_a_whole_session_by_keyboard_alone(serve, sit):
@@ -91,6 +89,21 @@ def test_undo_to_any_depth(serve, sit):
     # What is said again is what counts; the log has kept every word.
     assert screen.press("n") != order[0]
     assert stood(server) == {order[0]: "normal"} and len(server.rows()) == 9
+
+
+def test_an_undo_gives_back_what_was_written(serve, sit):
+    screen = sit(serve("typologies=[card_testing,other]"))
+    first, page = screen.item, screen.page
+    page.keyboard.press("2")
+    page.keyboard.press("k")
+    page.keyboard.press("c")
+    page.keyboard.type("five cards in a minute")
+    page.keyboard.press("Escape")
+    assert screen.press("n") != first and page.input_value("#note") == ""
+    assert screen.press("z") == first
+    assert page.input_value("#note") == "five cards in a minute"
+    assert page.input_value("input[name=kind]:checked") == "other"
+    assert page.input_value("input[name=sure]:checked") == "0.75"
 
 
 def test_two_browsers_on_one_queue(serve, sit):
@@ -169,6 +182,27 @@ def test_words_wait_in_the_page_while_the_network_is_cut_and_arrive_once(serve, 
     assert len(server.rows()) == 4 and screen.figure("labels") == 4
     assert screen.item not in said
     assert screen.page.is_hidden("#waiting")
+
+
+def test_a_word_waits_for_its_own_name(serve, sit):
+    server = serve("spares=0")
+    screen = sit(server)
+    other = screen.context.new_page()
+
+    def enter(name: str) -> None:
+        other.goto(f"{server.url}/enter")
+        other.fill("#name", name)
+        other.press("#name", "Enter")
+        other.wait_for_selector("html[data-ready]")
+
+    enter("bob")
+    item = screen.item
+    screen.page.keyboard.press("a")
+    screen.page.wait_for_selector("#waiting:not([hidden])")
+    assert "Enter again as ann" in screen.page.inner_text("#trouble") and server.rows() == []
+    enter("ann")
+    screen.sent()
+    assert [(row.item, row.annotator, row.verdict) for row in server.rows()] == [(item, "ann", "anomalous")]
 
 
 def test_text_from_the_data_stays_text(serve, sit):

@@ -11,8 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from anomaly.active.aad import ActiveAnomalyDiscovery
 from anomaly.active.items import EMBEDDING, MEMBERS, Items, Links
+from anomaly.active.member_weights import MemberWeights
+from anomaly.active.pine import PineForest
 from anomaly.active.records import Labels
+from anomaly.active.residual_gp import ResidualGP
+from anomaly.active.router import Router
 from anomaly.artifact import codec
 from anomaly.base import FeatureMatrix
 
@@ -133,3 +138,38 @@ def test_an_item_judged_twice_counts_twice(learner_case: Any) -> None:
     odd, usual = labels.items[labels.verdicts == 1][0], labels.items[labels.verdicts == 0][0]
     twice = Labels.of(np.append(labels.items, [odd, usual]), np.append(labels.verdicts, [0, 1]))
     assert np.isfinite(shared(learner_case).update(twice).rank()).all()
+
+
+def test_the_router_goes_to_whoever_ranks_hidden_labels_better() -> None:
+    labels = verdicts(60)
+    # Weights of members that say nothing begin, and a process that reads what the items look like takes over.
+    X = crowd()
+    dull = FeatureMatrix(np.random.default_rng(1).exponential(size=(240, 3)).astype(np.float32), ("a", "b", "c"))
+    X = replace(X, views=dict(X.views) | {MEMBERS: dull}, scores=dull.values.sum(1).astype(np.float64))
+    router = Router(learners={"weights": MemberWeights(), "residual_gp": ResidualGP()}, first=20, crowd=100).fit(X)
+    chosen = [router.update(labels[:k]).chosen_ for k in (0, 19, 20, 60, 19)]
+    assert chosen == ["weights", "weights", "residual_gp", "residual_gp", "weights"]
+    evidence = router.update(labels).evidence_
+    assert [row["labels"] for row in evidence] == [20, 40]
+    assert all(row["residual_gp"] > row["weights"] for row in evidence)  # type: ignore[operator]
+
+
+def test_weights_show_which_member_earns_its_keep() -> None:
+    learner = MemberWeights().fit(crowd()).update(verdicts(80))
+    assert next(iter(learner.table_)) == "b" and sum(learner.table_.values()) == pytest.approx(1.0)
+    assert min(learner.table_.values()) >= 0
+
+
+def test_leaf_weights_lift_anomalous_labels_above_the_quantile() -> None:
+    learner, labels = ActiveAnomalyDiscovery(tau=0.2).fit(crowd()), verdicts(40)
+    odd, usual = labels.items[labels.verdicts == 1], labels.items[labels.verdicts == 0]
+    bar = float(np.quantile(learner.update(labels).rank(), 0.8))
+    assert (learner.rank()[odd] > bar - 1e-3).all() and (learner.rank()[usual] < bar + 1e-3).mean() > 0.9
+
+
+def test_the_trees_that_are_kept_isolate_anomalous_labels_early() -> None:
+    learner, labels = PineForest(trees=200, kept=40).fit(crowd()), verdicts(40)
+    depth = np.take_along_axis(learner.depths_, learner._codes.astype(np.int64), axis=1)
+    lead = depth[:, labels.items[labels.verdicts == 0]].mean(1) - depth[:, labels.items[labels.verdicts == 1]].mean(1)
+    chosen = learner.update(labels).chosen_
+    assert len(chosen) == 40 and lead[chosen].mean() > lead.mean() + lead.std()

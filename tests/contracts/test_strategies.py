@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from anomaly.active.items import MEMBERS, Items
 from anomaly.active.records import Belief, Choice, Labels
-from anomaly.base import FeatureMatrix
+from anomaly.active.strategies import Disagreement, Diverse, Staged, Top, Uncertainty, UpperConfidence
+from anomaly.base import FeatureMatrix, QueryStrategy
 
 
 def pool(n: int = 60, seed: int = 0) -> tuple[Items, Belief]:
@@ -68,3 +69,57 @@ def test_chances_are_those_that_are_told(strategy_case: Any) -> None:
     for item, chance in told.items():
         assert abs(times[item] / 600 - chance) < 4 * np.sqrt(chance * (1 - chance) / 600) + 1e-9
     assert sum(told.values()) == pytest.approx(1.0, abs=0.1)
+
+
+def test_where_nobody_disagrees_the_top_is_asked_about() -> None:
+    items = Items(pl.Series(np.arange(60)), np.arange(60.0))
+    belief, rng = Belief(np.arange(60.0), np.zeros(60)), np.random.default_rng(0)
+    choice = Disagreement().query(belief, items, Labels.of(), 3, open_=np.ones(60, np.bool_), rng=rng)
+    assert choice.items.tolist() == [59, 58, 57]
+
+
+def wanted(
+    strategy: QueryStrategy, mean: Any, std: Any = None, labels: Labels | None = None, **views: Any
+) -> list[int]:
+    """Return the three items that a strategy asks about first."""
+    mean = np.asarray(mean, np.float64)
+    looks = {name: FeatureMatrix(v.astype(np.float32), tuple("abc"[: v.shape[1]])) for name, v in views.items()}
+    items, belief = Items(pl.Series(np.arange(len(mean))), mean, looks), Belief(mean, np.zeros(len(mean)))
+    belief = belief if std is None else Belief(mean, np.asarray(std, np.float64))
+    labels, open_, rng = labels or Labels.of(), np.ones(len(mean), np.bool_), np.random.default_rng(0)
+    open_[labels.items] = False
+    return strategy.query(belief, items, labels, 3, open_=open_, rng=rng).items.tolist()  # type: ignore[no-any-return]
+
+
+def test_the_upper_bound_is_what_may_be_anomalous() -> None:
+    assert wanted(UpperConfidence(width=1.0), [3, 2, 1, 0], [0, 0, 2.5, 0.5]) == [2, 0, 1]
+
+
+def test_the_uncertain_lie_where_the_kinds_meet() -> None:
+    mean = np.arange(10.0)
+    assert sorted(wanted(Uncertainty(), mean, labels=Labels.of([0, 9], [0, 1]))) in ([3, 4, 5], [4, 5, 6])
+    assert wanted(Uncertainty(), mean, labels=Labels.of([9], [1])) == [8, 7, 6]
+
+
+def test_the_diverse_come_from_different_clumps() -> None:
+    clump = np.repeat(np.arange(4), 10)
+    mean = np.array([3.0, 2.9, 2.8, 0.0])[clump]
+    asked = wanted(Diverse(), mean, aggregates=np.eye(4)[clump, :3] * 5)
+    assert [clump[i] for i in asked] == [0, 1, 2] and wanted(Top(), mean) == [0, 1, 2]
+
+
+def test_the_disputed_divide_the_members() -> None:
+    members = np.repeat(np.arange(40.0)[:, None], 3, axis=1)
+    members[37, 0] = -5
+    assert wanted(Disagreement(), np.arange(40.0), **{MEMBERS: members})[0] == 37
+
+
+def test_stages_follow_what_is_found() -> None:
+    staged = Staged(found=2, patience=6, boundary=3)
+
+    def stages(*verdicts: int) -> list[str]:
+        kinds = [staged.stage(Labels.of(range(k), verdicts[:k])) for k in range(len(verdicts) + 1)]
+        return [type(kind).__name__[0] for kind in kinds]
+
+    assert "".join(stages(1, 0, 1, 0, 0, 0, 1)) == "DDDUUUTT"
+    assert "".join(stages(*[0] * 10)) == "DDDDDDUUUTT"

@@ -59,14 +59,14 @@ def test_packed_attention_is_the_plain_form(causal: bool, lengths: list[int]) ->
         own = x.clone().requires_grad_()
         with torch.autocast("cuda", torch.bfloat16, enabled=packed):
             assert takes_packed(own) == packed
-            before, after = model(own, start, cu)
+            before, after = model(own, start, cu, max(lengths))
         ((before + after).float() * weight).sum().backward()
         gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         model.zero_grad()
         found[packed] = [before.float(), after.float(), own.grad, *gradients]
     for plain, other in zip(found[False], found[True], strict=True):
         # Half precision keeps eight bits.
-        scale = float(plain.abs().max())
+        scale = float(plain.detach().abs().max())
         torch.testing.assert_close(other, plain, atol=3e-2 * scale, rtol=3e-2)
 
 
@@ -78,10 +78,10 @@ def test_a_packed_sequence_is_judged_alone() -> None:
     cu = torch.tensor([0, *lengths], device="cuda").cumsum(0)
     x, start = torch.randn(sum(lengths), 32, device="cuda"), torch.randn(len(lengths), 32, device="cuda")
     with torch.autocast("cuda", torch.bfloat16):
-        before, after = model(x, start, cu)
+        before, after = model(x, start, cu, max(lengths))
         for n, length in enumerate(lengths):
             own = slice(int(cu[n]), int(cu[n + 1]))
-            alone = model(x[own], start[n : n + 1], torch.tensor([0, length], device="cuda"))
+            alone = model(x[own], start[n : n + 1], torch.tensor([0, length], device="cuda"), length)
             torch.testing.assert_close(before[own], alone[0], atol=3e-2, rtol=3e-2)
             torch.testing.assert_close(after[own], alone[1], atol=3e-2, rtol=3e-2)
 
@@ -95,8 +95,12 @@ def test_the_store_lies_on_the_device() -> None:
     chosen = np.random.default_rng(0).permutation(len(pieces))
     found, expected = columns.collate(pieces, chosen), collate(store, pieces, chosen)
     for f in fields(SequenceBatch):
-        assert getattr(found, f.name).device.type == "cuda"
-        assert torch.equal(getattr(found, f.name).cpu(), getattr(expected, f.name)), f.name
+        here, there = getattr(found, f.name), getattr(expected, f.name)
+        if isinstance(there, torch.Tensor):
+            assert here.device.type == "cuda"
+            assert torch.equal(here.cpu(), there), f.name
+        else:
+            assert here == there, f.name
 
 
 @torch.no_grad()
@@ -109,9 +113,10 @@ def test_residuals_equal_those_of_a_cpu(objective: Any, cell: Any) -> None:
     expected = model.residuals(batch)
     found = model.cuda().residuals(batch.to("cuda"))
     for f in fields(Residuals):
-        torch.testing.assert_close(
-            getattr(found, f.name).cpu(), getattr(expected, f.name), atol=1e-3, rtol=1e-3, equal_nan=True
-        )
+        here, there = getattr(found, f.name).cpu(), getattr(expected, f.name)
+        close = torch.isclose(here, there, atol=1e-3, rtol=1e-3, equal_nan=True)
+        # A tail counts the values that are no more probable: where two are equally so, rounding decides.
+        assert (~close).sum() <= (here.numel() // 1000 if f.name == "tail_TF" else 0), f.name
 
 
 @pytest.mark.parametrize(("objective", "cell"), [*CASES, ("contrastive", "gru"), ("one_class", "transformer")])
@@ -125,6 +130,16 @@ def test_it_trains_and_scores(objective: Any, cell: Any) -> None:
     test = shop(30, seed=1)
     alone = np.concatenate([found.decision_function(test.take([k])) for k in range(len(test))])
     np.testing.assert_allclose(alone, found.decision_function(test), rtol=1e-3, atol=1e-3)
+
+
+def test_fused_kernels_learn_what_single_ones_do() -> None:
+    X, options = shop(80), {"width": 32, "max_epochs": 2, "dropout": 0.0, "entity_dropout": 0.0, "max_time": None}
+    plain, fused = (
+        NeuralDetector(cell="transformer", accelerator="gpu", compile=compile, **options).fit(X)
+        for compile in (False, True)
+    )
+    for one, other in zip(plain.curve_, fused.curve_, strict=True):
+        assert other == pytest.approx(one, rel=2e-2)
 
 
 @pytest.mark.parametrize("cell", ["gru", "lstm"])

@@ -62,3 +62,12 @@ def counts_run(shop: ShopFiles, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("runs") / "counts"
     assert dispatch(["train", f"run={folder}", *shop.roles, *COUNTS]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def event_run(shop: ShopFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a finished run of the counting members that ranks single events; nobody may change it."""
+    folder = tmp_path_factory.mktemp("runs") / "events"
+    roles = ["events.id=event_id", "events.numeric=[amount]", "unit=event"]
+    assert dispatch(["train", f"run={folder}", *shop.roles, *COUNTS, *roles]) == 0
+    return folder

@@ -84,7 +84,8 @@ export class Outbox {
     } catch {
       // The network is cut, or the server is gone: the word stays.
     }
-    if (!response || response.status >= 500 || response.status === 401) {
+    // Whoever entered under another name in another tab is refused here: the word waits for its own name.
+    if (!response || response.status >= 500 || response.status === 401 || response.status === 403) {
       this.later(entry, response);
       return false;
     }

@@ -6,13 +6,15 @@ const $ = (selector, within = document) => within.querySelector(selector);
 const meta = (name) => $(`meta[name="${name}"]`).content;
 const token = meta("form-token");
 const main = $("#case");
-const RENEW = 60000, SPARES_AFTER = 400;
+const SPARES_AFTER = 400;
+const RENEW = Math.min(60000, (1000 * Number(meta("lease"))) / 3), PRESENT = 300000;
 
 let shownAt = performance.now();
 let lastTouch = performance.now();
 let spares = []; // cases that are held for when the network is cut
 let spareTimer = null;
 let standIn = false; // a spare is on screen, which the server does not know yet
+const saidOf = new Map(); // item to the word last said of it, which an undo gives back to be changed
 const screens = new Map(); // key of a word to the screen it was said on, for undoing before it was sent
 
 const outbox = new Outbox(`anomaly.words.${meta("annotator")}`, token, {
@@ -45,8 +47,8 @@ const outbox = new Outbox(`anomaly.words.${meta("annotator")}`, token, {
   cut: (entry, response) => {
     $("#waiting").dataset.cut = "1";
     outbox.changed(outbox.entries().length);
-    if (response?.status === 401) {
-      trouble("You are no longer known here. Enter again in another tab; what you said waits in this page.");
+    if (response?.status === 401 || response?.status === 403) {
+      trouble(`Enter again as ${meta("annotator")} in another tab; what you said waits in this page.`);
     } else if (response) {
       trouble("The server cannot write just now. What you said waits in this page.");
     }
@@ -89,6 +91,15 @@ function show(html, said = "") {
   clearTimeout(spareTimer);
   spareTimer = setTimeout(fetchSpares, SPARES_AFTER);
   tellReasons();
+  if (said === "Taken back." && saidOf.has(item())) refill(saidOf.get(item()));
+}
+
+function refill(word) {
+  const kind = [...main.querySelectorAll('input[name="kind"]')].find((choice) => choice.value === word.typology);
+  if (kind) kind.checked = true;
+  else $("#kind", main).value = word.typology ?? "";
+  for (const choice of main.querySelectorAll('input[name="sure"]')) choice.checked = Number(choice.value) === word.confidence;
+  $("#note", main).value = word.note ?? "";
 }
 
 // Reasons take a moment; the most surprising events stand in for them.
@@ -164,6 +175,7 @@ function say(verdict) {
     duration_ms: Math.round(performance.now() - shownAt),
   };
   screens.set(word.key, main.innerHTML);
+  saidOf.set(word.item, word);
   $(`[data-say="${verdict}"]`, main).setAttribute("aria-pressed", "true");
   main.setAttribute("aria-busy", "true");
   standIn = false;
@@ -340,7 +352,7 @@ single.addEventListener("change", () => localStorage.setItem("anomaly.single", s
 
 // A sign of life while somebody is here; an abandoned case goes back by itself.
 setInterval(() => {
-  if (performance.now() - lastTouch < 5 * RENEW) post("/renew", {}, token).catch(() => {});
+  if (performance.now() - lastTouch < PRESENT) post("/renew", {}, token).catch(() => {});
 }, RENEW);
 
 if (outbox.entries().length) {

@@ -47,6 +47,15 @@ def test_without_an_audit_nothing_is_claimed() -> None:
     assert progress(10, [], [], []).recall_low == 0
 
 
+def test_what_was_certain_to_be_asked_estimates_nothing() -> None:
+    sure = progress(1000, [1] * 100, [1.0] * 100, ["top"] * 100)
+    drawn = [0.1 / 900 + 0.9] * 2 + [0.1 / 900]
+    both = progress(1000, [1] * 100 + [0, 0, 1], [1.0] * 100 + drawn, ["top"] * 102 + ["audit"])
+    assert np.isnan(sure.prevalence)
+    assert both.prevalence == pytest.approx((100 * 3 + 1 / drawn[-1]) / 3 / 1000)
+    assert np.isnan(progress(1, [1], [1.0], ["random"]).prevalence)
+
+
 def test_time_to_stop() -> None:
     everything = progress(40, [1, 1] + [0] * 38, [1 / 40] * 40, ["random"] * 40)
     assert everything.recall_low == 1 and "found" in everything.stop

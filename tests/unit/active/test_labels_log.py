@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.active.labels import SCHEMA, Label, frame, standing
+from anomaly.active.labels import SCHEMA, Label
 from anomaly.active.labels_file import import_labels, read_labels, write_labels
 from anomaly.active.labels_log import LabelLog
+from anomaly.active.leases import Leases
+from anomaly.active.ledger import LEAD, Ledger
 from anomaly.errors import ArtifactError, ConfigError, DataError
 
 
@@ -141,6 +143,7 @@ def test_what_was_returned_survives_a_kill(tmp_path):
         ({"probability": 0.0}, "probability=0"),
         ({"source": "rumour"}, "source=rumour"),
         ({"annotator": ""}, "needs an item"),
+        ({"note": "a\0b"}, "NUL"),
     ],
 )
 def test_a_wrong_label_is_refused(wrong, message):
@@ -163,8 +166,18 @@ def test_what_is_no_database_is_refused(tmp_path):
         LabelLog(tmp_path / "none" / "l")
 
 
+def test_a_database_that_fails_in_the_middle_is_one_line(log):
+    with log.engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE leases")
+    for fails in (Leases(log).held, lambda: Leases(log).take("a", "ann"), lambda: Leases(log).release("ann")):
+        with pytest.raises(ArtifactError, match="does not answer") as caught:
+            fails()
+        assert "\n" not in str(caught.value)
+    assert log.append(Label("a", "normal", "ann")).seq == 1
+
+
 def stood(rows: list[Label]) -> list[tuple[str, str]]:
-    return list(standing(frame(rows)).select("item", "verdict").iter_rows())
+    return [(row.item, row.verdict) for row in Ledger.of(rows).decisions()]
 
 
 def test_corrections_stand_and_undoing_brings_back_what_they_corrected():
@@ -185,7 +198,7 @@ def test_a_log_goes_out_and_comes_back(log, tmp_path, suffix):
     log.append(Label("001", "normal", "ann", note='a "quoted", line\nand another', known_at=5_000_001))
     log.append(Label("001", "anomalous", "ann", supersedes=1, confidence=0.5, typology="=1+1"))
     log.append(Label("2", "skipped", "bob"))
-    path = write_labels(log.frame(), tmp_path / f"out{suffix}")
+    path = write_labels(log.read(), tmp_path / f"out{suffix}")
     with LabelLog(tmp_path / "other") as other:
         other.append(Label("x", "normal", "eve"))
         assert import_labels(other, read_labels(path)) == 3
@@ -195,12 +208,36 @@ def test_a_log_goes_out_and_comes_back(log, tmp_path, suffix):
     assert found["supersedes"].to_list() == [None, 2, None]
 
 
+def test_a_file_that_supersedes_what_it_does_not_hold_is_refused_as_a_whole(log):
+    with pytest.raises(DataError, match="supersedes=7"):
+        import_labels(log, [Label("a", "normal", "ann", seq=1), Label("a", "normal", "ann", seq=2, supersedes=7)])
+    assert log.read() == []
+
+
 def test_standing_labels_go_out_as_a_table_that_others_read(log, tmp_path):
     log.extend([Label("a", "normal", "ann"), Label("b", "unsure", "ann"), Label("c", "skipped", "ann")])
-    table = pl.read_parquet(write_labels(log.frame(), tmp_path / "out.parquet", everything=False))
+    table = pl.read_parquet(write_labels(log.read(), tmp_path / "out.parquet", everything=False))
     assert table.select("item", "label").rows() == [("a", 0), ("b", -1)]
     with pytest.raises(DataError, match=r"\.parquet or \.csv"):
-        write_labels(table, tmp_path / "out.xlsx", everything=False)
+        write_labels(log.read(), tmp_path / "out.xlsx", everything=False)
+
+
+def test_of_an_item_that_several_judged_the_word_that_counts_goes_out(log, tmp_path):
+    log.extend([Label("a", "normal", "ann"), Label("a", "normal", "bob"), Label("b", "normal", "ann")])
+    log.extend([Label("b", "anomalous", "bob"), Label("c", "normal", "ann"), Label("c", "anomalous", "bob")])
+    log.append(Label("c", "anomalous", "eve", policy=LEAD))
+    log.append(Label("d", "normal", "ann", key="first"))
+    log.append(Label("d", "anomalous", "ann", supersedes=8))
+    path = write_labels(log.read(), tmp_path / "out.parquet", everything=False)
+    assert pl.read_parquet(path).select("item", "label").rows() == [("a", 0), ("c", 1), ("d", 1)]
+    with LabelLog(tmp_path / "other") as other:
+        assert import_labels(other, read_labels(path)) == 3
+
+
+@pytest.mark.parametrize("column", ["item", "sequence", "id"])
+def test_an_id_comes_in_as_it_is_written(tmp_path, column):
+    (tmp_path / "in.csv").write_text(f"{column},label\n007,1\n8.0,0\n")
+    assert [row.item for row in read_labels(tmp_path / "in.csv")] == ["007", "8.0"]
 
 
 def test_labels_of_others_come_in_once(log, tmp_path):
@@ -218,6 +255,8 @@ def test_labels_of_others_come_in_once(log, tmp_path):
     [
         ({"a": [1]}, "expected a column item"),
         ({"item": ["a"], "label": [3]}, "row 1: label=3"),
+        ({"item": ["a", "b"], "label": [1.0, 0.5]}, "row 2: label=0.5"),
+        ({"item": ["a"], "label": [float("nan")]}, "row 1: label=nan"),
         ({"item": ["a", "b"], "verdict": ["normal", "odd"]}, "row 2: verdict=odd"),
         ({"item": [None], "label": [1]}, "row 1: has no item"),
         ({"item": ["a"], "label": [1], "known_at": ["yesterday"]}, "column known_at"),

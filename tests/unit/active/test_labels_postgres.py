@@ -12,11 +12,20 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from anomaly.active.items import Items
+from anomaly.active.kernel import ItemKernel
 from anomaly.active.labels import Label
 from anomaly.active.labels_log import LabelLog
+from anomaly.active.learner import ActiveLearner
 from anomaly.active.leases import Leases
+from anomaly.active.ledger import BLIND
+from anomaly.active.residual_gp import ResidualGP
+from anomaly.active.session import LabelSession
+from anomaly.base import FeatureMatrix
 from anomaly.errors import ArtifactError, DataError
 
 
@@ -142,6 +151,39 @@ def test_one_of_many_gets_a_case(log: LabelLog, server: str) -> None:
     for other in logs:
         other.close()
     assert sorted(taken) == [f"s{i}" for i in range(10)] == sorted(lease.item for lease in Leases(log).held())
+
+
+def test_two_servers_hold_one_session(log: LabelLog, server: str) -> None:
+    def begin(log: LabelLog) -> LabelSession:
+        looks = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+        items = Items(
+            pl.Series(np.arange(40)), looks[:, 0].astype(np.float64), {"t": FeatureMatrix(looks, tuple("abc"))}
+        )
+        return LabelSession(ActiveLearner(items, ResidualGP(kernel=ItemKernel(trees=20))), log, double=1.0)
+
+    with LabelLog(server, session=log.session) as second, LabelLog(server, session=log.session) as third:
+        one, two = begin(log), begin(second)
+        item = one.next("ann").item
+        assert two.next("bob").item != item
+        one.say("ann", item, "anomalous", key="a")
+        two.leave("bob")
+        assert (two.next("bob").item, two.next("bob").policy) == (item, BLIND)
+        two.ask("bob", item)
+        assert two.say("bob", item, "normal", key="b", confidence=0.5, note="ü").score_seen
+        assert one.progress().waiting == two.progress().waiting == 1 and one.undo("ann", key="u") == item
+        assert two.progress().waiting == 0 and [row.annotator for row in two.judged()] == ["bob"]
+        one.say("ann", item, "anomalous", key="c")
+        assert two.open("eve", item, lead=True) is not None
+        two.say("eve", item, "anomalous", key="d", lead=True)
+        # The server drops its connections, as where it is started again.
+        with second.engine.connect() as connection:
+            others = "FROM pg_stat_activity WHERE usename = 'labels' AND pid <> pg_backend_pid()"
+            connection.exec_driver_sql(f"SELECT pg_terminate_backend(pid) {others}")
+        held = one.next("ann")
+        assert (one.progress().found, one.progress().waiting) == (1, 0)
+        again = begin(third)
+        assert again.next("ann") == held and again.next("bob") == two.next("bob") != held
+        np.testing.assert_array_equal(again.learner.posterior_, one.learner.posterior_)
 
 
 def test_sessions_of_one_database_are_apart(server: str) -> None:

@@ -51,6 +51,13 @@ def test_what_was_not_asked_about_has_no_chance() -> None:
     assert taught.policy == "" and np.isnan(taught.probability)
 
 
+def test_what_is_taken_back_and_said_again_was_chosen_as_before() -> None:
+    loop = ActiveLearner(pool(), query=Audited(strategy=Top(), share=0.5), random_state=4)
+    item = loop.query()[0]
+    first = loop.teach(item, "anomalous").taught[0]
+    assert loop.undo() == item and loop.teach(item, "anomalous").taught[0] == first
+
+
 def test_items_on_another_screen_are_left_out() -> None:
     loop = ActiveLearner(pool())
     held = loop.query(2)
@@ -60,7 +67,13 @@ def test_items_on_another_screen_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("item", "verdict", "confidence"),
-    [("nobody", "normal", 1.0), ([1], "normal", 1.0), ("case 1", "fraud", 1.0), ("case 1", "normal", 0.0)],
+    [
+        ("nobody", "normal", 1.0),
+        ([1], "normal", 1.0),
+        ("case 1", "fraud", 1.0),
+        ("case 1", ["normal"], 1.0),
+        ("case 1", "normal", 0.0),
+    ],
 )
 def test_what_cannot_be_taught(item: object, verdict: str, confidence: float) -> None:
     with pytest.raises(DataError):
@@ -70,6 +83,17 @@ def test_what_cannot_be_taught(item: object, verdict: str, confidence: float) ->
 def test_nothing_to_undo() -> None:
     with pytest.raises(DataError, match="nothing to undo"):
         ActiveLearner(pool()).undo()
+
+
+def test_no_fewer_than_no_items_can_be_asked_for() -> None:
+    assert ActiveLearner(pool()).query(0) == []
+    with pytest.raises(DataError, match="n=-1"):
+        ActiveLearner(pool()).query(-1)
+
+
+def test_two_items_of_one_id_cannot_be_told_apart() -> None:
+    with pytest.raises(DataError, match="'b' more than once"):
+        ActiveLearner(Items(pl.Series(["a", "b", "b"]), np.arange(3.0)))
 
 
 def test_items_must_fit_together() -> None:

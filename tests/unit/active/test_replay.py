@@ -57,6 +57,12 @@ def test_late_verdicts_come_late() -> None:
     assert late.ap_pool[20] == late.ap_pool[0]
 
 
+def test_verdicts_that_are_due_when_the_items_end_still_come() -> None:
+    items, truth = pool(60)
+    done = replay(items, truth, ResidualGP(), Top(), budget=100, analysts=Analysts(delay=20))
+    assert done.ap_pool[100] == 1.0 and len(done.asked) == 60
+
+
 def test_annotators_err_as_often_as_they_are_said_to() -> None:
     rng = np.random.default_rng(0)
     team = Analysts(wrong=0.2, spread=0.5, count=3)

@@ -8,14 +8,17 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from anomaly.active.items import Items
 from anomaly.active.labels import Label
 from anomaly.active.labels_log import LabelLog
 from anomaly.active.learner import ActiveLearner
 from anomaly.active.leases import Leases
-from anomaly.active.ledger import BLIND, LEAD, kappa
+from anomaly.active.ledger import BLIND, LEAD, Ledger, kappa
 from anomaly.active.session import SEARCH, LabelSession
+from anomaly.active.strategies import Audited, Top
 from anomaly.base import FeatureMatrix
 from anomaly.errors import DataError
 
@@ -206,28 +209,124 @@ def test_the_blind_share_is_about_what_was_asked(start):
 
 
 def test_a_disagreement_waits_for_a_lead_and_teaches_nothing_until_then(start):
-    session, key = start(double=1.0, leads=["eve"]), keys()
+    session, key = start(double=1.0), keys()
     prior = session.learner.posterior_
     item = judge(session, "ann", "anomalous", next(key))
     session.say("bob", session.next("bob").item, "normal", key=next(key))
     assert [found for found, _ in session.disputes()] == [item]
     assert session.progress().waiting == 1 and session.progress().labels == 0
     assert np.array_equal(session.learner.posterior_, prior)
-    assert session.open("eve", item).policy == LEAD
-    session.say("eve", item, "normal", key=next(key))
+    assert session.open("eve", item, lead=True).policy == LEAD
+    session.say("eve", item, "normal", key=next(key), lead=True)
     assert session.disputes() == [] and [row.verdict for row in session.judged()] == ["normal"]
     session.undo("eve", key=next(key))
     assert [found for found, _ in session.disputes()] == [item]
 
 
 def test_an_escalated_case_waits_for_a_lead(start):
-    session, key = start(leads=["eve"]), keys()
+    session, key = start(), keys()
     item = judge(session, "ann", "escalated", next(key))
     assert session.next("bob").item != item
     assert [found for found, _ in session.disputes()] == [item]
-    session.open("eve", item)
-    session.say("eve", item, "anomalous", key=next(key))
+    session.open("eve", item, lead=True)
+    session.say("eve", item, "anomalous", key=next(key), lead=True)
     assert [row.verdict for row in session.judged()] == ["anomalous"]
+
+
+def test_the_name_of_a_lead_does_not_settle(start):
+    session, key = start(double=1.0), keys()
+    item = judge(session, "ann", "anomalous", next(key))
+    session.say("bob", session.next("bob").item, "normal", key=next(key))
+    session.open("eve", item, lead=True)
+    assert session.say("eve", item, "normal", key=next(key)).policy != LEAD
+    assert [found for found, _ in session.disputes()] == [item]
+
+
+def test_a_lead_corrects_what_they_settled(start):
+    session, key = start(), keys()
+    item = judge(session, "ann", "escalated", next(key))
+    for verdict in ("anomalous", "normal"):
+        session.open("eve", item, lead=True)
+        session.say("eve", item, verdict, key=next(key), lead=True)
+    assert [row.verdict for row in session.judged()] == ["normal"] and session.disputes() == []
+
+
+@pytest.mark.parametrize("first", ["escalated", "normal"])
+def test_what_a_lead_settles_still_counts_as_the_random_draw_that_it_was(start, first):
+    session, key = start(double=1.0), keys()
+    session.learner.strategy = Audited(strategy=Top(), share=1.0)
+    item = judge(session, "ann", first, next(key))
+    if first == "normal":
+        session.say("bob", session.next("bob").item, "anomalous", key=next(key))
+    session.open("eve", item, lead=True)
+    session.say("eve", item, "anomalous", key=next(key), lead=True)
+    found = session.progress().estimate
+    assert (found.n_labels, found.n_found, found.n_audited) == (1, 1, 1) and found.prevalence == pytest.approx(1.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["ann", "bob"]),
+            st.sampled_from("ab"),
+            st.sampled_from(["normal", "anomalous", "skipped", "escalated", "undo", "undo"]),
+        ),
+        max_size=20,
+    )
+)
+def test_undoing_amounts_to_a_log_without_it(steps):
+    ledger, said = Ledger(), []
+    for seq, (annotator, item, what) in enumerate(steps, 1):
+        before = ledger.last(annotator) if what == "undo" else ledger.word(item, annotator)
+        if what != "undo":
+            said.append(Label(item, what, annotator, seq=seq, supersedes=before.seq if before else None))
+            ledger.add(said[-1:])
+        elif before is not None:
+            said.remove(before)
+            ledger.add([Label(before.item, "withdrawn", annotator, seq=seq, supersedes=before.seq)])
+        without = Ledger.of(said)
+        assert ledger.decisions() == without.decisions() and ledger.chosen == without.chosen
+        assert set(ledger.disputes()) == set(without.disputes()) and sorted(ledger.pairs()) == sorted(without.pairs())
+
+
+def test_labels_of_what_is_not_here_count_nowhere(start):
+    session = start(double=1.0)
+    session.log.extend([Label(f"other {k}", "anomalous", "bank") for k in range(2 * N)])
+    session.log.append(Label("elsewhere", "escalated", "bank"))
+    found = session.progress()
+    assert (found.labels, found.found, found.waiting) == (0, 0, 0) and session.disputes() == []
+    assert session.judged() == [] and session.undo("bank", key="u") is None
+    assert session.next("ann") is not None and session.log.append(Label("other 0", "normal", "ann")).seq == 2 * N + 2
+
+
+def test_a_doubtful_label_is_doubtful_down_to_nothing(start):
+    session = start()
+    prior, place = session.learner.posterior_, session.places["s07"]
+    session.say("ann", "s07", "anomalous", key="k", confidence=0.0)
+    doubtful = session.learner.posterior_[place] - prior[place]
+    session.say("ann", "s07", "anomalous", key="l", confidence=1.0)
+    assert doubtful < 0.1 * (session.learner.posterior_[place] - prior[place])
+
+
+def test_chance_is_new_for_each_case_that_is_handed_out(start):
+    session = start()
+    session.learner.strategy = Audited(strategy=Top(), share=0.5)
+    policies = []
+    for k in range(24):
+        policies.append(session.next("ann").policy)
+        session.say("ann", session.next("ann").item, "skipped", key=f"k{k}")
+    assert set(policies) == {"top", "audit"}
+    assert {session.next(f"a{k}").policy for k in range(12)} == {"top", "audit"}
+    again = start()
+    again.learner.strategy = session.learner.strategy
+    assert again.next("ann") == session.next("ann")
+
+
+@pytest.mark.parametrize("lease", [0, -1])
+def test_a_lease_takes_time(start, lease):
+    with pytest.raises(DataError, match=f"lease={lease}"):
+        start(lease=lease)
 
 
 def test_a_case_can_be_looked_for(start):

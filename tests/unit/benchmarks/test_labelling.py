@@ -19,7 +19,7 @@ def test_eight_annotators_lose_and_double_nothing(tmp_path: Path) -> None:
     roles = [f"events.path={tmp_path / 'shop' / 'events.parquet'}", "events=shop", "quiet=true"]
     counts = ["model=none", "detector=counts", "corruption=none"]
     assert dispatch(["train", f"run={tmp_path / 'run'}", *roles, *counts]) == 0
-    found = crowd(tmp_path / "run", 8, 8.0, 0.1, tmp_path / "labels.sqlite")
+    found = crowd(tmp_path / "run", 8, 20.0, 0.1, tmp_path / "labels.sqlite")
     assert found["labels"] > 40
     assert (found["lost"], found["doubled"], found["judged_by_three"], found["held_by_two"]) == (0, 0, 0, 0)
     assert found["refused"] == []

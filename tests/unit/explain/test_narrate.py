@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from dataclasses import replace
@@ -6,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anomaly.events.binning import CLIP, MISSING, quantity
 from anomaly.explain.deletion import without
 from anomaly.explain.edits import smallest_edits
 from anomaly.explain.expected import expected
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.reasons import code_of_feature, code_of_statistic, severity
 from anomaly.explain.sentences import SENTENCES, family, sentence, title
-from anomaly.explain.words import duration, edit_text, percent
-from anomaly.report.casefigure import draw_story
+from anomaly.explain.values import restored
+from anomaly.explain.words import amount, duration, edit_text, percent
+from anomaly.report.casefigure import _figure, draw_story
 
 DOCS = Path(__file__).parents[3] / "docs" / "reason_codes.md"
 
@@ -25,12 +28,37 @@ def stories(explainer, explained):
 
 def test_a_story_is_plain_json_whose_parts_add_up(stories):
     for story in stories:
-        told = json.loads(json.dumps(story.to_dict("zh"), default=str))
+        told = json.loads(json.dumps(story.to_dict(), default=str))
         assert sum(row["part"] for row in told["statistics"]) == pytest.approx(story.evidence, abs=1e-6)
         assert sum(told["fields"].values()) == pytest.approx(story.evidence, abs=1e-6)
         assert sum(row["share"] for row in told["reasons"]) <= 1 + 1e-9
         assert all(row["sentence"] for row in told["reasons"])
         assert 0 <= story.exact <= 1 and story.reasons
+
+
+def test_a_number_is_told_itself_and_not_the_bin_that_the_model_reads(stories, explained, fitted):
+    encoder, store = fitted[2], explained.store
+    for n, story in enumerate(stories):
+        for event in story.events:
+            t = np.array([explained.offsets[n] + store.context[n] + event.position])
+            value = float(restored(store, encoder, t)["amount"][0])
+            assert event.values["amount"].removeprefix("≥ ") == ("missing" if np.isnan(value) else quantity(value))
+
+
+def test_a_number_that_is_cut_off_is_told_as_a_bound_and_its_usual_range_with_it(explainer, explained, fitted):
+    e, encoder = explained, fitted[2]
+    amount = e.store.field_names.index("amount")
+    t = int(np.flatnonzero(e.store.codes[: e.offsets[1], amount] != MISSING)[0])
+    values = np.array(e.store.values)
+    values[t, e.store.value_names.index("amount")] = CLIP
+    part_T = np.zeros(len(values))
+    part_T[t] = e.evidence_n[0]
+    reasons, p = {("UNUSUAL_VALUE", "amount"): part_T}, {("UNUSUAL_VALUE", "amount"): e.p_value_n}
+    odd = replace(e, store=replace(e.store, values=values), reasons=reasons, reason_p=p).take(np.array([0]))
+    largest = quantity(float(encoder.bins_["amount"].restore(np.float32([CLIP]))[0]))
+    for language, told in (("en", "is out of its usual range"), ("zh", "超出通常范围")):
+        sentence = Narrator(explainer, contrast=False, language=language).tell(odd)[0].sentences()[0]
+        assert f"amount ≥ {largest}" in sentence and told in sentence
 
 
 def test_events_say_what_was_likelier(stories):
@@ -82,7 +110,7 @@ def test_the_value_whose_count_is_odd_is_named_and_counted(explainer, explained,
     column = e.store.field_names.index(field)
     counts = [k for k, name in enumerate(e.features.names) if name.startswith(f"{field}=")]
     for n in range(len(e.store)):
-        assert (explainer.counted(e, n, field) is None) == (not e.feature_nK[n, counts].any())
+        assert (explainer.counted(e, n, field) == ()) == (not e.feature_nK[n, counts].any())
     codes = e.store.codes[e.offsets[0] : e.offsets[1], column]
     value = fitted[2].decode(field, codes[:1])[0]
     part_nK = np.zeros_like(e.feature_nK)
@@ -93,7 +121,8 @@ def test_the_value_whose_count_is_odd_is_named_and_counted(explainer, explained,
     story = Narrator(explainer, contrast=False).tell(told.take(np.array([0])))[0]
     count, length = int((codes == codes[0]).sum()), len(codes)
     assert story.sentences()[0].startswith(f"{field} is {value} in {count} of {length} events")
-    assert f"{length} 个事件中有 {count} 个的 {field} 为 {value}" in story.sentences("zh")[0]
+    story = Narrator(explainer, contrast=False, language="zh").tell(told.take(np.array([0])))[0]
+    assert f"{length} 个事件中有 {count} 个的 {field} 为 {value}" in story.sentences()[0]
 
 
 def test_every_code_has_a_sentence_in_both_languages_and_is_documented():
@@ -155,14 +184,28 @@ def test_severity_follows_the_p_value():
 
 
 def test_words():
-    assert [duration(s) for s in (0.5, 90, 7200)] == ["0.5 s", "1.5 min", "2 h"]
+    assert [duration(s) for s in (0.5, 90, 7200)] == ["0.5 s", "1 min 30 s", "2 h"]
     assert [percent(p) for p in (0, 1e-6, 0.004, 0.5, 1)] == ["0%", "<0.01%", "0.4%", "50%", "100%"]
     edit = {"replaced": [], "dropped": [0, 2], "p_value": 0.3, "enough": True}
     assert edit_text(edit) == "without events 1, 3 (p = 0.3)"
     assert edit_text({**edit, "dropped": [], "enough": False}) == "by no small edit"
+    assert edit_text(edit, "zh") == "去掉第 1, 3 个事件（p = 0.3）"
+    assert duration(90, "zh") == "1 分钟 30 秒" and amount(1, "event", "zh") == "1 个事件"
 
 
 @pytest.mark.parametrize("name", ["why.svg", "why.png"])
 def test_a_story_is_drawn(stories, tmp_path, name):
     path = draw_story(stories[0], tmp_path / name)
     assert path.stat().st_size > 3000
+
+
+def test_bars_are_equally_thick_however_few(stories):
+    def inches(story):
+        figure = _figure(story)
+        figure.savefig(io.BytesIO(), format="svg")
+        spans = [axes.get_window_extent().height / np.ptp(axes.get_ylim()) for axes in figure.axes]
+        return [span / figure.dpi for span in spans]
+
+    one = replace(stories[0], reasons=stories[0].reasons[:1], events=stories[0].events[:1])
+    many = replace(stories[0], reasons=(*stories[0].reasons, *stories[1].reasons))
+    assert inches(one) == pytest.approx(inches(many), rel=0.1)

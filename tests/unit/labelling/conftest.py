@@ -67,5 +67,5 @@ def book(run: Run) -> Casebook:
 def desk(book: Casebook, tmp_path: Path) -> Iterator[Any]:
     with LabelLog(tmp_path / "labels.sqlite") as log:
         learner = ActiveLearner(book.items)
-        session = LabelSession(learner, log, leads=["eve"], double=0.0, times=book.end_times())
+        session = LabelSession(learner, log, double=0.0, times=book.end_times())
         yield Desk(session, book, "a run", ("card_testing",))

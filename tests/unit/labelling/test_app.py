@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 from fastapi.testclient import TestClient
 
+from anomaly.active.labels import Label
 from anomaly.errors import ArtifactError, DataError
 from anomaly.labelling.app import create_app
 from anomaly.labelling.casebook import Casebook
+from anomaly.labelling.guard import is_loopback
 from anomaly.labelling.identity import Annotator, Gate
 from anomaly.labelling.reasons import Reasons
-from anomaly.labelling.server import is_loopback
+from anomaly.labelling.server import serve
 
 LOCAL = "http://127.0.0.1:8765"
 KEY = "k" * 16
@@ -72,14 +74,53 @@ def test_only_leads_see_what_is_to_be_settled(visit):
     assert visit().enter("eve").get("/disputes").status_code == 200
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example"])
+@pytest.mark.parametrize(("host", "guarded"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_the_server_tells_its_address_and_beyond_this_machine_the_tokens(desk, monkeypatch, host, guarded):
+    said, gate = [], Gate(bytes(32), guarded=not is_loopback(host))
+    monkeypatch.setattr("uvicorn.Server.run", lambda self, sockets: said.append(sockets[0].getsockname()[0]))
+    serve(desk, gate, host=host, port=0, say=said.append)
+    assert [gate.token in line for line in said] == ([True, False, False] if guarded else [False, False])
+    assert [gate.lead_token in line for line in said] == ([False, True, False] if guarded else [False, False])
+    assert said[0].startswith("label at http://") and said[-1] == host
+
+
+def test_whoever_has_the_token_of_a_lead_settles_and_nobody_by_name_alone(visit, desk):
+    gate = Gate(bytes(32), guarded=True)
+    ann, zoe = visit(guarded=True).enter("ann", gate.token), visit(guarded=True).enter("zoe", gate.lead_token)
+    eve = visit(guarded=True).enter("eve", gate.token)
+    item = ann.item
+    ann.post("/say", json={"key": KEY, "item": item, "verdict": "escalated"})
+    for person, settled in ((eve, False), (zoe, True)):
+        person.post("/open", json={"item": item})
+        person.post("/say", json={"key": f"{KEY}{settled}", "item": item, "verdict": "normal"})
+        assert (desk.session.disputes() == []) is settled
+
+
+def test_a_second_opinion_is_not_told_of_the_first_by_a_score(visit, desk):
+    desk.session.double = 1.0
+    ann = visit().enter("ann")
+    item = ann.item
+    ann.post("/say", json={"key": KEY, "item": item, "verdict": "anomalous"})
+    bob = visit().enter("bob")
+    assert bob.item == item
+    told = bob.post("/ask", json={"item": item}).text
+    assert "p-value" in told and "with labels" not in told and "with labels" not in bob.get("/case").text
+    bob.post("/say", json={"key": KEY + "2", "item": item, "verdict": "normal"})
+    assert "with labels" in ann.post("/ask", json={"item": item}).text
+    eve = visit().enter("eve")
+    assert "with labels" in eve.post("/ask", json={"item": item}).text
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "", "localhost@evil.example", "10.0.0.1", "[::2]"]
+)
 def test_a_rebound_name_is_refused(visit, host):
     visitor = visit().enter()
     answer = visitor.get("/case", headers={"host": host})
     assert answer.status_code == 421 and "<article" not in answer.text
 
 
-@pytest.mark.parametrize("host", ["localhost:8765", "127.0.0.1", "[::1]:8765"])
+@pytest.mark.parametrize("host", ["localhost:8765", "127.0.0.1", "127.0.0.2:8765", "[::1]:8765"])
 def test_this_machine_has_several_names(visit, host):
     assert visit().enter().get("/case", headers={"host": host}).status_code == 200
 
@@ -186,6 +227,17 @@ def test_reasons_come_after_the_case_and_are_kept(visit, desk, run):
     assert told.status_code == 200 and "data-code" in told.text and "data-late" not in told.text
     assert told.text.split("<ol>")[1].split("</ol>")[0] in visitor.get("/case").text
     assert visitor.get("/reasons?item=nobody").status_code == 404
+
+
+def test_the_page_says_what_the_random_draws_tell_and_when_to_stop(visit, desk):
+    visitor = visit().enter()
+    assert "anomalous among all" not in visitor.get("/case").text
+    n, items = len(desk.book.items), [str(item) for item in desk.book.items.ids]
+    rows = [Label(item, "normal", "ann", policy="audit", probability=1 / (n - k)) for k, item in enumerate(items[1:])]
+    desk.session.log.extend([replace(rows[0], verdict="anomalous"), *rows[1:-1]])
+    page = visitor.get("/case").text
+    assert "anomalous among all" in page and "found of these, at least" in page
+    assert '<dd data-figure="found">1</dd>' in page and "It is time to stop:" in page
 
 
 def test_a_case_of_another_cannot_be_opened(visit):

@@ -7,13 +7,17 @@ import polars as pl
 import pytest
 
 import anomaly
+from anomaly.active.items import Items
 from anomaly.active.labels import Label
 from anomaly.artifact.items import items_of_run
+from anomaly.base import FeatureMatrix
+from anomaly.events.binning import quantity
+from anomaly.explain.words import duration
 from anomaly.labelling.casebook import Casebook
 from anomaly.labelling.figures import Figures
+from anomaly.labelling.neighbours import Neighbours
 from anomaly.labelling.reasons import Reasons
 from anomaly.labelling.timeline import LEFT, WIDTH, Strand, draw, places
-from anomaly.labelling.values import duration, quantity
 
 from .conftest import events, train
 
@@ -93,6 +97,15 @@ def test_the_nearest_judged_cases_leave_out_the_case_itself(book):
     assert {n.item for n in near} == set(names) - {"s0-2"} and all(0 <= n.likeness <= 1 for n in near)
 
 
+def test_cases_are_alike_by_what_is_known_of_them():
+    looks = np.array([[0, np.nan], [0.1, np.nan], [5, np.nan], [np.nan, np.nan]], np.float32)
+    items = Items(pl.Series(list("abcd")), np.zeros(4), {"table": FeatureMatrix(looks, ("x", "never"))})
+    judged = [(k, Label(name, "normal", "ann")) for k, name in ((1, "b"), (2, "c"), (3, "d"))]
+    assert [near.item for near in Neighbours(items).of(0, judged)] == ["b", "d", "c"]
+    bare = Neighbours(Items(pl.Series(list("abcd")), np.array([0.0, 0.1, 5.0, 1.0])))
+    assert [near.item for near in bare.of(0, judged)] == ["b", "d", "c"]
+
+
 def test_reasons_are_those_of_the_explanation_told_once(run):
     book = Casebook(run, items_of_run(run), Reasons(run, kept=2))
     assert book.case(3).reasons is None and book.case(3).surprises
@@ -117,6 +130,8 @@ def test_reasons_of_an_event_know_what_came_before_it_alone(tmp_path):
     run = anomaly.Run.load(train(tmp_path, "events.sequence=session", "unit=event"))
     book = Casebook(run, items_of_run(run), Reasons(run))
     at = int(np.argmax(run.scores["score"].to_numpy()))
+    row = run.scores.row(at, named=True)
+    assert book.case(at).place == f"event {row['position'] + 1} of {row['sequence']}"
     story = run.explain([book.items.ids[at]], contrast=False)[0]
     assert [reason.sentence for reason in book.tell(at)] == story.sentences() != []
 
@@ -146,6 +161,8 @@ def test_an_event_is_shown_with_its_past_and_without_its_future(tmp_path):
     case = book.case(where)
     assert [event.number for event in case.events] == list(range(1, 8))
     assert [event.here for event in case.events] == [False] * 6 + [True]
+    assert {(link.field, link.value) for link in case.links} == {("device", "d7"), ("card", "c1"), ("card", "c2")}
+    assert book.case(where - 2).links == []
     assert case.entity == "u0" and {f.name for f in case.figures} >= {"place in its sequence", "amount"}
 
 

@@ -45,6 +45,8 @@ def test_the_end_of_the_input_ends_the_session(talk, desk):
 
 def test_until_nothing_is_left(talk, desk):
     ids = [str(item) for item in desk.book.items.ids]
-    desk.session.log.extend([Label(item, "normal", "bank") for item in ids[3:]])
-    assert "nothing is left" in talk("n", "a", "n")
+    desk.session.log.append(Label(ids[3], "anomalous", "bank"))
+    desk.session.log.extend([Label(item, "normal", "bank") for item in ids[4:]])
+    told = talk("n", "n", "n")
+    assert "nothing is left" in told and "it is time to stop: the last 50 labels found nothing" in told
     assert desk.session.progress().labels == 90

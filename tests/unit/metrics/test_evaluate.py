@@ -132,6 +132,7 @@ def test_event_level_by_id_or_by_sequence_and_position():
         results.append(evaluate(events, frame, scores_id=scores_id, labels_id=labels_id, n_bootstrap=10))
     assert results[0]["auroc"] == results[1]["auroc"]
     assert event_key(by_id.rename({"id": "event_id"}), "event_id") == (["id"], ["event_id"])
+    assert event_key(by_id.rename({"id": "item"})) == (["id"], ["item"])
     with pytest.raises(SchemaError, match="labels_id="):
         event_key(pl.DataFrame({"label": [1]}))
 

@@ -29,6 +29,7 @@ PLAN: dict[str, Any] = {
     "precision": "32-true",
     "accelerator": "cpu",
     "devices": 1,
+    "compile": False,
     "random_state": 0,
 }
 

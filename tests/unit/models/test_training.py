@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
     "precision": "32-true",
     "accelerator": "cpu",
     "devices": 1,
+    "compile": False,
     "random_state": 0,
 }
 
@@ -162,6 +163,24 @@ def test_the_clock_ends_it_and_says_so(train: Make, tmp_path: Path) -> None:
     assert len(outcome.curve) < 50
 
 
+def test_a_step_is_one_graph_whatever_the_batch(train: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = []
+
+    def count(graph: Any, inputs: Any) -> Any:
+        graphs.append(graph)
+        return graph
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda step, **how: real(step, backend=count, fullgraph=True, **how))
+    options = {"cell": "transformer", "dropout": 0.0}
+    model, fused = train(tmp_path / "fused", options=options, compile=True)
+    _, plain = train(tmp_path / "plain", options=options)
+    assert len(graphs) == 1
+    assert "losses_to_train_on" not in vars(model), "scoring goes on without it"
+    for one, other in zip(fused.curve, plain.curve, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+
+
 def test_progress_counts_steps(train: Make, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     train(tmp_path, lambda *step: seen.append(step), max_epochs=1)
@@ -195,7 +214,7 @@ def test_precision_is_what_pays_on_this_processor(
     width: int, able: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "multiplies_bf16", lambda: able)
-    plan = TrainingPlan(1, 1, None, "auto", "cpu", 1, 0)
+    plan = TrainingPlan(1, 1, None, "auto", "cpu", 1, False, 0)
     model: Any = SimpleNamespace(params={"width": width})
     assert training._precision(plan, model) == expected
     assert training._precision(replace(plan, precision="32-true"), model) == "32-true"

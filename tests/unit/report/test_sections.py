@@ -6,6 +6,7 @@ import pytest
 
 from anomaly.report import Case, sections
 from anomaly.report.cases import top_cases
+from anomaly.report.page import render
 from anomaly.report.svg import Sheet
 from anomaly.scores.thresholds import Budget, Contamination, Cost, FalseDiscoveryRate, FalsePositiveRate
 
@@ -95,3 +96,11 @@ def test_no_pictures_over_time_without_dates(data):
     zoned = data.scores.with_columns(pl.col("last_time").dt.replace_time_zone("UTC"))
     assert sections.over_time(replace(data, scores=zoned), sheet)
     assert sections.over_time(replace(data, scores=data.scores.with_columns(last_time=5)), sheet) is None
+
+
+def test_columns_left_out_and_the_lack_of_alerts_are_told_with_their_reasons(data):
+    page = render(replace(data, left_out={"note": "hardly a value comes twice"}, no_alert="the highest score is low"))
+    assert "Columns left out" in page and "hardly a value comes twice" in page
+    assert "No alert: the highest score is low." in page
+    page = render(data)
+    assert "Columns left out" not in page and "No alert" not in page

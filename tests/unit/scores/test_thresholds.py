@@ -164,3 +164,31 @@ def test_bad_input_is_named(policy):
 def test_settings_out_of_range_are_named(policy, message):
     with pytest.raises(ConfigError, match=message):
         policy.fit(*draw(10, 0))
+
+
+@pytest.mark.parametrize(
+    ("policy", "told"),
+    [
+        (
+            Budget(rate=0.01),
+            "of 30 held-out items none marks a rate of 0.01 (99 would), so it lies",
+        ),
+        (Budget(rate=0.1), "the highest score, 0.000, does not pass the threshold"),
+        (Budget(count=0), "threshold.count=0"),
+        (FalsePositiveRate(rate=0.02), "the smallest p-value, 1, is above 0.02"),
+        (FalseDiscoveryRate(rate=0.1), "the smallest p-value, 1, is above 0.02 (0.1 over 5)"),
+        (Cost(), "the smallest p-value, 1, is above"),
+        (Contamination(rate=0.1), "does not pass the threshold"),
+    ],
+    ids=str,
+)
+def test_a_policy_says_why_it_flags_nothing(policy, told):
+    policy = fitted(policy, n=30)
+    assert told in policy.why_none(np.zeros(5), np.ones(5))
+    assert policy.why_none(np.zeros(0), np.zeros(0)) in ("nothing was scored", "")
+    if policy.get_params().get("count") != 0:
+        assert policy.why_none(np.full(5, 9.0), np.full(5, 1e-9)) == ""
+
+
+def test_a_rate_that_is_met_among_the_held_out_does_not_blame_their_number():
+    assert "held-out" not in fitted(Budget(rate=0.01), n=99).why_none(np.zeros(5), np.ones(5))

@@ -78,12 +78,26 @@ def test_kinds_and_budgets_are_boards_of_their_own() -> None:
     rows = [row("default"), row("default", labels=0.05), row("default", kind="sequences")]
     titles = [board.title for board in boards(table(rows))]
     assert titles == [
-        "1 sets of sequences, no label",
-        "1 data sets, no label",
-        "1 data sets, 5% of the anomalies labelled",
+        "1 set of sequences, no label",
+        "1 data set, no label",
+        "1 data set, 5% of the anomalies labelled",
     ]
     with pytest.raises(ConfigError, match="nobody"):
         boards(table(rows), "nobody")
+
+
+def test_who_has_no_figure_at_all_takes_none_from_the_others() -> None:
+    (board,) = boards(table([*FULL, *(row("pyod.bad", line["set"], ap=None) for line in FULL[::4])]))
+    assert board.lines[0]["common"] == 6 and board.lines[0]["ap"] == pytest.approx(0.645)
+
+
+def test_one_set_has_no_interval_and_is_one(tmp_path: Path) -> None:
+    frame = table([row("default"), row("pyod.lof", ap=0.4), row("floor.z", ap=0.3)])
+    (board,) = boards(frame)
+    assert all(line["ap_low"] != line["ap_low"] for line in board.lines)
+    for path in write_leaderboard(frame, tmp_path, title="one"):
+        text = path.read_text()
+        assert "0.500–0.500" not in text and "1 sets" not in text and "1 cells" not in text
 
 
 @pytest.mark.parametrize("rows", [FULL, [row("default", ap=None)], [row("pyod.lof"), row("default", ap=None)]])

@@ -1,17 +1,21 @@
-"""Encoded values as people write them."""
+"""Encoded values as people write them: numbers themselves, not the bins that a model reads.
+
+Shapes: T events, N sequences.
+"""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from anomaly.events.binning import CLIP, MISSING
+from anomaly.events.binning import CLIP, ENGLISH, MISSING, quantity
 from anomaly.events.vocabulary import FIRST_VALUE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from anomaly.events.encoder import EventEncoder
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
 BOUND = {0: "", 1: "≥ ", -1: "≤ "}
 """Before a number that is cut off, by the side."""
 _DATES_FROM = 315_532_800_000_000
-_UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"))
+"""1980 in microseconds: times before it count from a zero of their own."""
 
 
 def restored(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -39,7 +43,25 @@ def cut_off(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int6
     found = {}
     for g, name in enumerate(store.value_names):
         scaled = np.asarray(store.values[places, g])
-        found[name] = (np.abs(scaled) >= CLIP) * np.sign(scaled).astype(np.int64) * (not encoder.table)
+        found[name] = ((scaled >= CLIP).astype(np.int64) - (scaled <= -CLIP)) * (not encoder.table)
+    return found
+
+
+def value_texts(
+    store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int64], words: Mapping[str, str] = ENGLISH
+) -> dict[str, list[str]]:
+    """Return the values of some events by field; a number that is cut off as a bound.
+
+    Parameters
+    ----------
+    words : translates what is no value, such as "missing"
+    """
+    codes = np.asarray(store.codes[places])
+    found = {f.name: encoder.decode(f.name, codes[:, k], words) for k, f in enumerate(store.fields)}
+    sides = cut_off(store, encoder, places)
+    for name, numbers in restored(store, encoder, places).items():
+        each = zip(numbers, sides[name], found[name], strict=True)
+        found[name] = [BOUND[int(side)] + quantity(v) if np.isfinite(v) else text for v, side, text in each]
     return found
 
 
@@ -49,44 +71,11 @@ def present(encoder: EventEncoder, name: str, codes: NDArray[Any]) -> NDArray[np
     return known
 
 
-def moments(store: SequenceStore, places: NDArray[np.int64]) -> list[str]:
+def moments(store: SequenceStore, places: NDArray[np.int64], words: Mapping[str, str] = ENGLISH) -> list[str]:
     """Return the times of some events: dates, or seconds where times are counted from a zero of their own."""
     if not store.has_time:
         return [""] * len(places)
     time = pl.Series(np.asarray(store.time[places]))
     if (time < _DATES_FROM).all():
-        return [f"{t / 1e6:.3f} s" for t in time]
+        return [f"{t / 1e6:.3f} {words.get('s', 's')}" for t in time]
     return time.cast(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
-
-
-def moment(microseconds: int) -> str:
-    """Return a time in UTC."""
-    return datetime.fromtimestamp(microseconds / 1e6, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def duration(seconds: float) -> str:
-    """Return a length of time in its two largest units."""
-    if not np.isfinite(seconds):
-        return "–"
-    if seconds < 10:
-        return f"{seconds:.2g} s" if seconds else "0 s"
-    parts: list[str] = []
-    left = round(seconds)
-    for size, unit in _UNITS:
-        count, left = divmod(left, int(size))
-        if count or parts:
-            parts.append(f"{count:.0f} {unit}" if count else "")
-        if len(parts) == 2:
-            break
-    return " ".join(part for part in parts if part)
-
-
-def quantity(value: float) -> str:
-    """Return a number with as many digits as say something."""
-    if not np.isfinite(value):
-        return "–"
-    if abs(value) >= 1e9:
-        return f"{value:.3g}"
-    if abs(value - round(value)) < 1e-4 * max(abs(value), 1e-9):
-        return f"{round(value):,}"
-    return f"{value:,.2f}" if abs(value) >= 1 else f"{value:.3g}"

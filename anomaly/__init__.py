@@ -6,7 +6,7 @@ metrics                   ranking, calibration, intervals
 events                    raw rows to typed, encoded columns
 simulation                labelled shop logs with fraud typologies
 sequences                 columns to a ragged store, a store to batches
-nn, models                pure torch; Lightning modules
+nn, models                pure torch; Lightning trains
 features, scores          aggregates and embeddings; statistics, p-values, thresholds
 detectors, ensemble       whatever answers decision_function; many scores to one
 artifact, report          a run folder; a run as one HTML page

@@ -1,1 +1,1 @@
-"""Lightning modules: packed batches in; a loss to train on, residuals per event and embeddings per sequence out."""
+"""Sequence models: packed batches in; a loss that Lightning trains on, residuals and embeddings out."""

@@ -17,7 +17,7 @@ from anomaly.models.objectives import EMBEDDING_MODELS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anomaly.models.base import SequenceModel
+    from anomaly.models.base import SequenceNetwork
     from anomaly.sequences.store import SequenceStore
 
     Floats = NDArray[np.float64]
@@ -60,7 +60,7 @@ class EmbeddingDetector(TrainedDetector):
         settled: NDArray[np.float32] = self.model_.settle(mean_ND).cpu().numpy()
         return settled
 
-    def _model_class(self) -> type[SequenceModel]:
+    def _model_class(self) -> type[SequenceNetwork]:
         return EMBEDDING_MODELS[self.objective]
 
     def _learn_scores(self, X: SequenceStore) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly.models.base import SequenceModel
+    from anomaly.models.base import SequenceNetwork
     from anomaly.models.training import Progress, TrainingOutcome
     from anomaly.models.warm import WarmStart
     from anomaly.nn.encoders import Cell
@@ -162,7 +162,7 @@ class TrainedDetector(Detector):
         return self if given else self._set_scores(rows)
 
     @abstractmethod
-    def _model_class(self) -> type[SequenceModel]:
+    def _model_class(self) -> type[SequenceNetwork]:
         """Return the model of the objective."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What every sequence model shares: events to states, profiles of entities, trimming, validation, optimiser.
+"""What every network of sequences shares: events to states, profiles of entities, losses and their trimming.
 
 Shapes: T packed events, N sequences, S training sequences, F fields, G numeric fields, D width.
 """
@@ -49,7 +49,7 @@ class Reading:
     carried: bool = False
 
 
-class SequenceModel(nn.Module):
+class SequenceNetwork(nn.Module):
     """Packed sequences to a loss and an embedding.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.models.base import SequenceModel
+from anomaly.models.base import SequenceNetwork
 from anomaly.nn.pooling import positions
 from anomaly.sequences.batch import SequenceBatch
 
@@ -24,7 +24,7 @@ FIXED = 0.6
 """The same share where nothing is drawn: the first crop is the sequence's beginning, the second its end."""
 
 
-class ContrastiveModel(SequenceModel):
+class ContrastiveModel(SequenceNetwork):
     """Embeddings that tell whose crop it is (Babaev et al. 2022, CoLES; loss after Khosla et al. 2020, SupCon).
 
     Crops of one entity belong together where entities are known, else crops of one sequence. There are no residuals.

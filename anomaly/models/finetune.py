@@ -26,7 +26,7 @@ from anomaly.sequences.batch import collate
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anomaly.models.base import SequenceModel
+    from anomaly.models.base import SequenceNetwork
     from anomaly.nn.adapters import Trains
     from anomaly.nn.lessons import HeadKind
     from anomaly.sequences.batch import Pieces, SequenceBatch
@@ -102,7 +102,7 @@ class Tuned:
     out_of_fold : (n,) score of each labelled item by a copy that had not seen its label; NaN where unlabelled
     """
 
-    model: SequenceModel
+    model: SequenceNetwork
     head: LabelHead
     epochs: int
     share: float
@@ -111,7 +111,7 @@ class Tuned:
 
 
 def fine_tune(
-    model: SequenceModel,
+    model: SequenceNetwork,
     lessons: Lessons,
     folds: list[Ints],
     plan: TuningPlan,
@@ -149,7 +149,7 @@ def fine_tune(
 class _Pass:
     """One training on some of the labels, an epoch at a time."""
 
-    def __init__(self, model: SequenceModel, lessons: Lessons, labelled: Ints, plan: TuningPlan) -> None:
+    def __init__(self, model: SequenceNetwork, lessons: Lessons, labelled: Ints, plan: TuningPlan) -> None:
         self.lessons, self.labelled, self.plan = lessons, labelled, plan
         self.unlabelled = np.flatnonzero(lessons.y < 0)
         self.rng = np.random.default_rng(plan.random_state)
@@ -188,7 +188,7 @@ class _Pass:
             vectors = self.vectors[rows] if self.still else _vectors(self.model, self.lessons, rows)
             return self.head(vectors).double().numpy()  # type: ignore[no-any-return]
 
-    def close(self) -> tuple[SequenceModel, LabelHead]:
+    def close(self) -> tuple[SequenceNetwork, LabelHead]:
         """Join what was learnt to the model's own weights."""
         self._adapter.__exit__(None, None, None)
         return self.model.eval(), self.head.eval()

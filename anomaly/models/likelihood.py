@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from anomaly.models.base import SequenceModel
+from anomaly.models.base import SequenceNetwork
 from anomaly.nn.density import GapDensity
 from anomaly.nn.heads import ConditionalHeads
 from anomaly.nn.pooling import mean_by_sequence, sum_by_sequence
@@ -26,7 +26,7 @@ ROWS_AT_ONCE = 2048
 """Events whose contexts are held at a time on a CPU: those of a whole batch would be fetched from memory again."""
 
 
-class LikelihoodModel(SequenceModel):
+class LikelihoodModel(SequenceNetwork):
     """Density of events given the states that `states` returns.
 
     Parameters
@@ -34,7 +34,7 @@ class LikelihoodModel(SequenceModel):
     mixture : components of the gap density
     """
 
-    options: ClassVar[tuple[str, ...]] = (*SequenceModel.options, "mixture")
+    options: ClassVar[tuple[str, ...]] = (*SequenceNetwork.options, "mixture")
     predicts_end: ClassVar[bool] = True
 
     def __init__(self, *, mixture: int = 8, **shared: Any) -> None:

@@ -29,13 +29,13 @@ from anomaly.errors import ConfigError, SchemaError
 from anomaly.events.schema import seconds
 from anomaly.models.allocator import freed_memory_kept
 from anomaly.models.checkpoint import SafetensorsCheckpointIO
-from anomaly.models.lightning import LightningTraining
+from anomaly.models.lightning import SequenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from anomaly.models.base import SequenceModel
+    from anomaly.models.base import SequenceNetwork
     from anomaly.sequences.datamodule import SequenceDataModule
 
     Progress = Callable[[str, int, int], None]
@@ -89,7 +89,7 @@ class TrainingOutcome:
 
 
 def train_model(
-    model: SequenceModel,
+    model: SequenceNetwork,
     data: SequenceDataModule,
     plan: TrainingPlan,
     folder: Path,
@@ -102,7 +102,7 @@ def train_model(
     else:
         with _own_randomness(plan.random_state), _quiet(), freed_memory_kept():
             trainer = _trainer(plan, model, folder, progress)
-            task = LightningTraining(model, fused=plan.compile)
+            task = SequenceModel(model, fused=plan.compile)
             trainer.fit(task, datamodule=data, ckpt_path=str(last) if last.exists() else None)
         outcome = _outcome(folder)
         write_json(finished, asdict(outcome))
@@ -140,7 +140,7 @@ def time_limit(text: str | float | None) -> timedelta | None:
         raise ConfigError(f"trainer.max_time={text}: expected DD:HH:MM:SS, or such as 90s, 30m, 12h") from error
 
 
-def _trainer(plan: TrainingPlan, model: SequenceModel, folder: Path, progress: Progress) -> pl.Trainer:
+def _trainer(plan: TrainingPlan, model: SequenceNetwork, folder: Path, progress: Progress) -> pl.Trainer:
     best = ModelCheckpoint(
         dirpath=folder, filename="best", monitor="held_out_loss", save_last=True, enable_version_counter=False
     )
@@ -169,7 +169,7 @@ def _trainer(plan: TrainingPlan, model: SequenceModel, folder: Path, progress: P
     )
 
 
-def _precision(plan: TrainingPlan, model: SequenceModel) -> Any:
+def _precision(plan: TrainingPlan, model: SequenceNetwork) -> Any:
     """Choose by what was measured: bf16 pays on a GPU, and at width 128 on a CPU that multiplies it."""
     if plan.precision != "auto":
         return plan.precision

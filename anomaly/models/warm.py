@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from anomaly.models.base import SequenceModel
+    from anomaly.models.base import SequenceNetwork
     from anomaly.sequences.store import SequenceStore
 
     Ints = NDArray[np.int64]
@@ -39,7 +39,7 @@ class WarmStart:
     replay : older sequences, in new codes, that are trained on beside the new ones; None where there are none
     """
 
-    model: SequenceModel
+    model: SequenceNetwork
     maps: list[Ints]
     replay: SequenceStore | None = None
 
@@ -51,7 +51,7 @@ class WarmStart:
         return X if self.replay is None else appended(X, self.replay)
 
     @torch.no_grad()
-    def load_into(self, model: SequenceModel) -> None:
+    def load_into(self, model: SequenceNetwork) -> None:
         """Take over every weight; rows of codes and entities that are new stay as they are.
 
         Raises

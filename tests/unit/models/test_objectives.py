@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from anomaly.errors import ConfigError
 from anomaly.models import masked
+from anomaly.models.lightning import SequenceModel
 from anomaly.models.objectives import EMBEDDING_MODELS, EVENT_MODELS
 from anomaly.models.training import TrainingPlan, train_model
 from anomaly.nn.encoders import CELLS
@@ -51,6 +53,25 @@ def change(store: Any, at: int) -> Any:
     values[at] += 2
     delta[at] += 500
     return replace(store, codes=codes, values=values, delta=delta)
+
+
+@pytest.mark.parametrize("objective", MODELS)
+def test_lightning_trains_what_judges_and_embeds(
+    objective: str, store_of: Make, model_of: Make, batch_of: Make
+) -> None:
+    store = store_of([9, 9])
+    network, batch = model_of(store, CELL.get(objective, "gru"), MODELS[objective]), batch_of(store)
+    model = SequenceModel(network)
+    assert isinstance(model, pl.LightningModule)
+    loss = model.training_step(batch, 0)
+    assert loss.ndim == 0 and loss.requires_grad
+    with torch.no_grad():
+        assert torch.equal(model.embed(batch), network.embed(batch))
+    if objective == "contrastive":
+        with pytest.raises(TypeError, match="embeddings alone"):
+            residuals(model, batch)
+    else:
+        assert torch.equal(residuals(model, batch).surprisal_TF, residuals(network, batch).surprisal_TF)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -3,7 +3,7 @@
     python benchmarks/finetune.py                     five sets, five draws of the labels, with peers
     python benchmarks/finetune.py --sets shop --quick a small shop, one draw, no peers: two minutes
     python benchmarks/finetune.py --peers none        without PyOD's XGBOD and DevNet
-    python benchmarks/finetune.py --minutes 10        no further draw of a set after ten minutes
+    python benchmarks/finetune.py --minutes 10        no further draw of a set ten minutes after its training
 
 Each set is trained once, without labels; the run lies in --work and is used again. A finished cell is not run again for
 the same code. Half of the labels are anomalous where there are enough of these. The peers learn from the same vectors
@@ -143,11 +143,13 @@ def main(arguments: list[str] | None = None) -> None:
         task = read_task(name, quick=args.quick)
         folder = args.work / f"{name}{'-quick' if args.quick else ''}"
         bench: Bench | None = None
-        until = time.monotonic() + 60 * args.minutes
+        until = float("inf") if args.minutes else 0.0
         for seed, size in product(range(args.seeds), task.sizes):
             path = folder / "cells" / f"{size}-{seed}-{code()['sources']}.json"
             if not path.exists() and time.monotonic() < until:
-                bench = bench or Bench(task, folder / "run", quick=args.quick)
+                if bench is None:
+                    bench = Bench(task, folder / "run", quick=args.quick)
+                    until = time.monotonic() + 60 * args.minutes
                 write_json(path, _cell(bench, size, seed, args.ways, python))
             if path.exists():
                 rows.append({"set": name, "size": size, "seed": seed, **json.loads(path.read_text())})
@@ -202,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sets", type=names, default=SETS, help="comma-separated")
     parser.add_argument("--ways", type=names, default=list(WAYS), help=f"of {', '.join(WAYS)}")
     parser.add_argument("--seeds", type=int, help="draws of the labels; 5, or 1 with --quick")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which a set's draws end")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="for a set's draws")
     parser.add_argument("--quick", action="store_true", help="a small run, one draw, no peers")
     parser.add_argument("--peers", default=str(Path.home() / ".cache" / "anomaly" / "peers"), help="folder, or none")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of trained runs and finished cells")

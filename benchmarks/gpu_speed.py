@@ -25,7 +25,7 @@ from speed_data import MEAN_LENGTH, SIZES, speed_store
 from torch.utils.flop_counter import FlopCounterMode
 
 from anomaly.detectors.neural import NeuralDetector
-from anomaly.detectors.trained import SCORING_TOKENS
+from anomaly.detectors.trained import SCORING_TOKENS_ON_DEVICE
 from anomaly.models.next_event import NextEventModel
 from anomaly.sequences.batch import cut
 from anomaly.sequences.datamodule import scoring_batches
@@ -171,7 +171,7 @@ def scoring(store: SequenceStore) -> dict[str, Any]:
     @torch.inference_mode()
     def bare() -> None:
         reading = model.reading(detector.longest)
-        for batch, _ in scoring_batches(store, SCORING_TOKENS, reading.longest, reading.overlap):
+        for batch, _ in scoring_batches(store, SCORING_TOKENS_ON_DEVICE, reading.longest, reading.overlap):
             model.surprisal(batch.to(DEVICE)).cpu()
 
     rates = {}

@@ -51,7 +51,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise ArtifactError(f"{folder}: no such run")
     if not path.is_file():
-        what = "a run that is not finished; give its train command again" if _is_run(folder) else "no run"
+        what = "a run that is not finished; give its train command again" if _is_run(folder) else "no folder of a run"
         raise ArtifactError(f"{folder}: {what}")
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

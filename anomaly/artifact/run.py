@@ -61,7 +61,7 @@ class Run:
         """
         run = cls(path, allow=allow)
         if run.path.exists() and not run.path.is_dir():
-            raise ArtifactError(f"{run.path}: is a file; choose another run=")
+            raise ArtifactError(f"{run.path}: is a file; choose another folder")
         if run.path.is_dir() and any(run.path.iterdir()):
             run._refuse_or_clear(config, overwrite)
         remove_temporaries(run.path)
@@ -87,17 +87,17 @@ class Run:
 
     def _refuse_or_clear(self, config: str, overwrite: bool) -> None:
         if not (self.path / CONFIG).is_file():
-            raise ArtifactError(f"{self.path}: holds something that is no run; choose another run=")
+            raise ArtifactError(f"{self.path}: holds something that is no run; choose another folder")
         if overwrite:
             self.clear()
         elif (self.path / manifest.NAME).is_file():
             raise ArtifactError(
-                f"{self.path}: holds a finished run; choose another run=, or replace it: overwrite=true"
+                f"{self.path}: holds a finished run; choose another folder, or replace it: overwrite=true"
             )
         elif (self.path / CONFIG).read_text(encoding="utf-8") != config:
             raise ArtifactError(
                 f"{self.path}: holds a run of another configuration that was not finished; "
-                "choose another run=, or replace it: overwrite=true"
+                "choose another folder, or replace it: overwrite=true"
             )
 
     def clear(self) -> None:

@@ -130,7 +130,7 @@ def _prepare(
     folder = (run.path / "sequences").resolve()
     if (run.path / "encoder").is_dir() and (folder / "store.json").is_file():
         if run.facts["fingerprint"] != fingerprint:
-            raise ArtifactError(f"{run.path}: was begun with other data; choose another run=, or give overwrite=true")
+            raise ArtifactError(f"{run.path}: was begun with other data; choose another folder, or give overwrite=true")
         return SequenceStore.open(folder), run.encoder
     shutil.rmtree(folder, ignore_errors=True)
     prepared = build_store(

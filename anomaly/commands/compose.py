@@ -164,7 +164,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_types(command: str, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse text where the default is a number or a switch."""
+    """Refuse text where the default is a number, a switch or a list."""
     before = _flat(_default(command, _chosen(overrides)))
     after = _flat(config)
     for key in (_key(o) for o in overrides):
@@ -174,6 +174,8 @@ def _check_types(command: str, config: DictConfig, overrides: Sequence[str]) -> 
         # A reference is judged by what it stands for, later.
         if _is_number(old) and isinstance(new, str) and "${" not in new:
             raise ConfigError(f"{key}={new}: expected a number")
+        if isinstance(old, list) and isinstance(new, str) and "${" not in new:
+            raise ConfigError(f"{key}={new}: expected a list, such as {key}=[{new}]")
 
 
 def _is_number(value: Any) -> bool:

@@ -54,7 +54,7 @@ def _dispatch(arguments: list[str]) -> int:
     if command not in commands():
         raise ConfigError(_no_command(command))
     if any(word in _HELP for word in rest):
-        sys.stdout.write(page(command) + "\n")
+        sys.stdout.write(page(command, rest) + "\n")
         return 0
     settings = compose(command, rest)
     _set_log_level(settings)

@@ -10,6 +10,7 @@ from anomaly.atomic import write_json
 from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
 from anomaly.errors import ConfigError, SchemaError
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,9 +81,9 @@ def show(console: Console, metrics: dict[str, Any]) -> None:
     """Print the figures as tables."""
     join = metrics["join"]
     console.say(
-        f"{metrics['n']:,} labelled items, {metrics['n_anomalous']:,} anomalous ({metrics['prevalence']:.2%}); "
-        f"{join['n_scores_unmatched']:,} scores and {join['n_labels_unmatched']:,} labels have no partner, "
-        f"{metrics['n_unknown']:,} labels are unknown"
+        f"{amount(metrics['n'], 'labelled item')}, {metrics['n_anomalous']:,} anomalous ({metrics['prevalence']:.2%}); "
+        f"without a partner: {amount(join['n_scores_unmatched'], 'score')} and "
+        f"{amount(join['n_labels_unmatched'], 'label')}; unknown: {amount(metrics['n_unknown'], 'label')}"
     )
     for cast in join["casts"]:
         console.note(f"note: {cast}")

@@ -11,13 +11,13 @@ from anomaly.commands.console import Console
 from anomaly.commands.narration import print_story
 from anomaly.errors import ConfigError
 from anomaly.explain.words import Language
-from anomaly.report.casefigure import PICTURES, chinese_fonts, draw_story
 
 if TYPE_CHECKING:
     from anomaly.commands.compose import Settings
     from anomaly.explain.story import Story
 
 _WRITTEN = {"en": "written: ", "zh": "已写入："}
+PICTURES = (".png", ".svg")
 
 
 def command(settings: Settings) -> None:
@@ -33,7 +33,7 @@ def command(settings: Settings) -> None:
             print_story(console, story)
         if out is None:
             return
-        if out.suffix in PICTURES and values["language"] == "zh" and not chinese_fonts():
+        if values["language"] == "zh" and out.suffix in PICTURES and not _draws_chinese():
             console.note("note: pictures are in English, as no font with Chinese is installed, such as Noto Sans CJK")
             stories = _tell(run, values, "en")
         console.say(_WRITTEN[values["language"]] + ", ".join(str(path) for path in _write(stories, out)))
@@ -53,6 +53,13 @@ def _tell(run: Run, values: dict[str, Any], language: Language) -> list[Story]:
     )
 
 
+def _draws_chinese() -> bool:
+    # Plotting takes long to import, and most explanations are told in words.
+    from anomaly.report.casefigure import chinese_fonts
+
+    return bool(chinese_fonts())
+
+
 def ids_of(sequence: str | None) -> list[str] | None:
     """Return the ids that a value names: the lines of a file, or itself."""
     if sequence is None:
@@ -63,7 +70,10 @@ def ids_of(sequence: str | None) -> list[str] | None:
         is_file = False
     if not is_file:
         return [sequence]
-    ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    try:
+        ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"sequence={sequence}: is no text; a file of ids has one in each line") from error
     if not any(ids):
         raise ConfigError(f"sequence={sequence}: the file holds no id; write one in each line")
     return [text for text in ids if text]
@@ -84,5 +94,7 @@ def _write(stories: list[Story], out: Path) -> list[Path]:
     if out.suffix == ".json":
         write_json(out, [story.to_dict() for story in stories])
         return [out]
+    from anomaly.report.casefigure import draw_story
+
     paths = [out if not k else out.with_stem(f"{out.stem}_{k + 1}") for k in range(len(stories))]
     return [draw_story(story, path) for story, path in zip(stories, paths, strict=True)]

@@ -12,6 +12,7 @@ from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
 from anomaly.commands.report import report_run
 from anomaly.errors import ConfigError
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,10 @@ def finetune(
 
 def _finetune(settings: Settings, labels: Any, events: Any, history: Any) -> Run:
     values = settings.values
+    if values["folds"] < 2:
+        raise ConfigError(f"folds={values['folds']}: expected a number from 2, as hidden labels judge the others")
+    if not 0 < values["prevalence"] < 1:
+        raise ConfigError(f"prevalence={values['prevalence']}: expected a share between 0 and 1")
     with Console(quiet=values["quiet"]) as console:
         network = _network(values)
         ranking = LabelledRanking(network=network, folds=values["folds"], random_state=values["seed"])
@@ -97,7 +102,7 @@ def _show(console: Console, run: Run) -> None:
         )
     columns = [c for c in ("rank", "id", "sequence", "entity", "posterior", "score") if c in scores.columns]
     console.table("highest posteriors", scores.sort("rank").head(_TOP).select(columns).to_dicts())
-    console.say(f"{scores.height:,} items ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    console.say(f"{amount(scores.height, 'item')} ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
 
 
 def _name(given: Any) -> str | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from anomaly.commands.compose import choices, commands, conf_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w.]+):(?: +(?P<value>[^#]*?))?(?: *#\s*(?P<comment>.*))?$")
@@ -28,20 +29,23 @@ def overview() -> str:
     """Return the page of `anomaly --help`."""
     lines = ["anomaly: rank the users, sessions and events of a log that do not fit, without labels.", ""]
     lines += ["Usage: anomaly COMMAND key=value ...", "       anomaly COMMAND --help", "", "Commands:"]
-    lines += [f"  {name:<10} {_heading(conf_folder() / f'{name}.yaml')[0]}" for name in commands()]
+    lines += [f"  {name:<11} {_heading(conf_folder() / f'{name}.yaml')[0]}" for name in commands()]
     return "\n".join([*lines, "", "Exit codes: 0, 2 for what you can mend (one line says what), 130 for Ctrl-C."])
 
 
-def page(command: str) -> str:
-    """Return the page of `anomaly COMMAND --help`."""
+def page(command: str, arguments: Sequence[str] = ()) -> str:
+    """Return the page of `anomaly COMMAND --help`, with the keys of the choices that arguments make."""
+    chosen = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
     path = conf_folder() / f"{command}.yaml"
     text = path.read_text(encoding="utf-8")
     about, examples = _split_examples(_heading(path))
     lines = [f"anomaly {command}: {about[0]}", "", f"Usage: anomaly {command} key=value ..."]
+    group = next((found["group"] for found in _GROUP.finditer(text) if len(choices(found["group"])) > 1), None)
+    lines += [f"       anomaly {command} {group}=CHOICE --help   the keys of a choice"] if group else []
     lines += ["", *about[2:]] if len(about) > 2 else []
     lines += ["", "Keys (??? must be given):", *_table(_keys(text))]
     for found in _GROUP.finditer(text):
-        lines += ["", *_group(found["group"], found["choice"])]
+        lines += ["", *_group(found["group"], found["choice"], chosen.get(found["group"], ""))]
     if "experiment: null" in text:
         lines += ["", "experiment=CHOICE  several settings at once", *_choices("experiment", "")]
     if examples:
@@ -87,8 +91,10 @@ def _keys(text: str, prefix: str = "") -> list[Key]:
     return keys
 
 
-def _group(group: str, choice: str) -> list[str]:
-    lines = [f"{group}=CHOICE", *_choices(group, choice)]
+def _group(group: str, default: str, chosen: str) -> list[str]:
+    choice = chosen if chosen in choices(group) else default
+    lines = [f"{group}=CHOICE", *_choices(group, default)]
+    lines += [f"  with {group}={choice}:"] if choice != default else []
     files = [conf_folder() / group / f"{name}.yaml" for name in _parents(group, choice)]
     keys = {key.name: key for file in files for key in _keys(file.read_text(encoding="utf-8"), f"{group}.")}
     return [*lines, *_table(list(keys.values()))]

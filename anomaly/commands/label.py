@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
 from anomaly.commands.replay import loop_parts, seeded
-from anomaly.errors import AnomalyError, ConfigError
+from anomaly.errors import AnomalyError, ConfigError, DataError
 from anomaly.report.text import amount, identity
 
 try:
@@ -56,7 +56,8 @@ def _tell_strangers(desk: Desk, console: Console) -> None:
     session = desk.session
     strangers = list(dict.fromkeys(r.item for r in session.ledger.rows.values() if r.item not in session.places))
     if strangers:
-        console.say(f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}")
+        told = f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}"
+        console.note(f"warning: {told}")
 
 
 def _keep(run: Run, desk: Desk) -> None:
@@ -81,7 +82,11 @@ def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console)
         name = values["annotator"] or Path(values["import"]).stem
         names = EVENT if run.facts["unit"] == "event" else ITEM
         rows = read_labels(values["import"], annotator=name, source=values["source"], names=names)
-        console.say(f"{import_labels(log, rows)} of {len(rows)} labels were new")
+        if not rows:
+            raise DataError(f"import={values['import']}: no rows")
+        console.say(
+            f"{import_labels(log, rows):,} of {amount(len(rows), 'label')} {'was' if len(rows) == 1 else 'were'} new"
+        )
     if values["export"] is not None:
         rows = log.read()
         path = write_labels(rows, values["export"], everything=values["everything"])

@@ -37,13 +37,17 @@ def plan(settings: Settings) -> Plan:
     Raises
     ------
     ConfigError
-        If a target is not trusted, or an argument does not exist.
+        If a target is not trusted, an argument does not exist, or a value cannot be.
     """
     from anomaly.events.encoder import EventEncoder
 
     values = settings.values
     if values["unit"] not in ("sequence", "event"):
         raise ConfigError(f"unit={values['unit']}: expected sequence or event")
+    if values.get("model"):
+        from anomaly.models.training import time_limit
+
+        time_limit(values["trainer"]["max_time"])
     encoder = {k: v for k, v in values["sequences"].items() if k != "memory"}
     return Plan(schema(values["events"]), EventEncoder(**encoder), _ensemble(settings), _required_policy(settings))
 
@@ -88,7 +92,8 @@ def _members(settings: Settings) -> dict[str, Any]:
     values = settings.values
     model = values.get("model")
     # Named by what it is trained for, so that a reader of the scores knows.
-    members = {str(model.get("objective", "model")): model} if model else {}
+    # A choice of several settings, such as experiment=quick, may leave keys behind where there is no model.
+    members = {str(model.get("objective", "model")): model} if model and "_target_" in model else {}
     for name, config in (values.get("detector") or {}).items():
         if config is None:
             continue

@@ -15,6 +15,7 @@ from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
 from anomaly.commands.targets import instantiate
 from anomaly.errors import ConfigError
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +88,9 @@ def command(settings: Settings) -> None:
         picture = out.with_suffix(".svg")
         _draw(picture, source, rows, values)
         console.table("means over seeds", _means(rows))
-        console.say(f"{len(source.truth):,} items, {int(source.truth.sum()):,} anomalous; figures in {out}, {picture}")
+        console.say(
+            f"{amount(len(source.truth), 'item')}, {int(source.truth.sum()):,} anomalous; figures in {out}, {picture}"
+        )
 
 
 def seeded(obj: Any, seed: int) -> Any:
@@ -226,5 +229,5 @@ def _draw(path: Path, source: Source, rows: list[dict[str, Any]], values: dict[s
             if key in rows[0]
         },
         int(source.truth.sum()),
-        f"{len(source.truth):,} items, {int(source.truth.sum()):,} anomalous, {len(rows)} seeds",
+        f"{amount(len(source.truth), 'item')}, {int(source.truth.sum()):,} anomalous, {amount(len(rows), 'seed')}",
     )

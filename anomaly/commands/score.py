@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
 from anomaly.commands.plan import policy
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from anomaly.artifact.scoring import ScoredEvents
@@ -53,7 +54,7 @@ def _show(console: Console, scored: ScoredEvents, used: ThresholdPolicy) -> None
     findings = [f for f in scored.prepared.findings if f.level != "info"]
     console.table("findings", [{"column": f.column, "rows": f.count, "finding": f.message} for f in findings])
     flagged = int(scores["flagged"].sum())
-    console.say(f"{scores.height:,} items scored, {flagged:,} flagged")
+    console.say(f"{amount(scores.height, 'item')} scored, {flagged:,} flagged")
     why = used.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
     console.say(f"no alert: {why}") if why else None
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]

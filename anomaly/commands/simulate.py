@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.commands.console import Console
 from anomaly.errors import ConfigError
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from anomaly.commands.compose import Settings
@@ -28,7 +29,7 @@ def command(settings: Settings) -> None:
         simulated.save(out)
         labels = simulated.labels
         anomalous = int((labels["label"] == 1).sum())
-        sizes = f"{simulated.events.height:,} events in {labels.height:,} sessions"
+        sizes = f"{amount(simulated.events.height, 'event')} in {amount(labels.height, 'session')}"
         console.say(f"{sizes}, {anomalous:,} of them anomalous, in {out}")
 
 

@@ -11,6 +11,7 @@ from anomaly.atomic import write_text
 from anomaly.commands.console import Console
 from anomaly.commands.targets import instantiate, resolve
 from anomaly.errors import ConfigError
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,8 @@ def command(settings: Settings) -> None:
         cells = cells_of(plan, build)
         write_text(out / "sweep.yaml", settings.text)
         console.say(
-            f"{len(cells)} cells of {len(plan.data)} data sets, {plan.workers} at a time; rows in {store.cells}"
+            f"{amount(len(cells), 'cell')} of {amount(len(plan.data), 'data set')}, {plan.workers} at a time; "
+            f"rows in {store.cells}"
         )
         count = [0]
 
@@ -47,7 +49,7 @@ def command(settings: Settings) -> None:
             console.say(f"{count[0]:>5}  {_line(row)}")
 
         ran = run_sweep(cells, store, plan, build, done=done)
-        console.say(f"{ran} cells run, {len(cells) - ran} were there; draw them: anomaly leaderboard results={out}")
+        console.say(f"run: {amount(ran, 'cell')}, {len(cells) - ran} there before; anomaly leaderboard results={out}")
 
 
 def competitor(config: dict[str, Any], allow: Sequence[str] = ()) -> Competitor:

@@ -17,9 +17,11 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
+from anomaly.errors import DataError, SchemaError
 from anomaly.events.infer import left_out
 from anomaly.events.schema import AUTO
 from anomaly.events.tabular import TableRoles, label_column, table_labels, table_schema
+from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,8 +103,7 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         train_run(run, source, recipe, history=history, progress=console.progress)
         metrics = None
         if truth is not None:
-            metrics = figures_of(run.scores, truth, recipe.unit, values["labels_id"], values["labels_split"])
-            write_json(run.path / "metrics.json", metrics)
+            metrics = _figures(console, run, truth, values)
         if recipe.older is not None:
             _compare(console, run, recipe.older, truth, values)
         console.progress("writing the report")
@@ -110,6 +111,17 @@ def _train(settings: Settings, events: Any, labels: Any = None) -> Run:
         finish_run(run, recipe)
         _show(console, run)
     return run
+
+
+def _figures(console: Console, run: Run, truth: pl.DataFrame, values: dict[str, Any]) -> dict[str, Any] | None:
+    """Keep the figures against the labels; labels that do not fit cost nobody a training."""
+    try:
+        figures = figures_of(run.scores, truth, run.facts["unit"], values["labels_id"], values["labels_split"])
+    except (DataError, SchemaError) as error:
+        console.note(f"warning: no figures against the labels: {error}; mend them, then anomaly report labels=")
+        return None
+    write_json(run.path / "metrics.json", figures)
+    return figures
 
 
 def _compare(console: Console, run: Run, older: OlderRun, truth: pl.DataFrame | None, values: dict[str, Any]) -> None:
@@ -192,7 +204,7 @@ def _show(console: Console, run: Run) -> None:
     console.table("findings", [{"column": f["column"], "rows": f["count"], "finding": f["message"]} for f in findings])
     columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
     console.table("highest scores", scores.sort("rank").head(_TOP).select(columns).to_dicts())
-    console.say(f"{scores.height:,} items ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
+    console.say(f"{amount(scores.height, 'item')} ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
     why = run.threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
     console.say(f"no alert: {why}") if why else None
     console.say(f"report: {run.path / 'report.html'}")

@@ -99,7 +99,7 @@ def _without_batch(kind: Any) -> Any:
     """Return the class with representations in the units of the fitted rows; its own takes those of each batch."""
     import torch
 
-    class RowwiseDIF(kind):  # type: ignore[misc]
+    class RowwiseDIF(kind):  # type: ignore[misc]  # PyOD has no types, and is imported where it is used.
         scalers: list[Any]
 
         def fit(self, X: Any, y: None = None) -> Any:

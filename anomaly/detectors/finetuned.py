@@ -138,7 +138,8 @@ class FineTunedDetector(Detector):
             with torch.no_grad():
                 return np.asarray(self.head_(torch.from_numpy(self.vectors(X))), np.float64)
         detector: Any = self.detector_
-        return detector.score_events(X) if self.unit == "event" else detector.decision_function(X)  # type: ignore[no-any-return]
+        scores: Floats = detector.score_events(X) if self.unit == "event" else detector.decision_function(X)
+        return scores
 
     @torch.inference_mode()
     def vectors(self, X: SequenceStore) -> NDArray[np.float32]:

@@ -94,7 +94,7 @@ class TrainedDetector(Detector):
         accelerator: str = "auto",
         devices: int = 1,
         compile: bool = False,
-        max_time: str | None = "00:00:08:00",
+        max_time: str | float | None = "00:00:08:00",
         random_state: int = 0,
     ) -> None:
         self.objective = objective

@@ -93,6 +93,7 @@ def find_files(path: str | Path) -> list[Part]:
     elif place.is_file():
         found = [place]
     else:
+        # pathlib takes no absolute pattern, and of "**" at the end it gives folders alone.
         found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
         if not found:
             raise DataError(f"{path}: no such file; events.path is a file, a folder or a glob")
@@ -129,7 +130,7 @@ def as_written(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 
 def unreadable(name: str, error: Exception) -> AnomalyError:
     """Return a failure to read as one line."""
-    if isinstance(error, pl.exceptions.NoDataError):
+    if isinstance(error, pl.exceptions.NoDataError) or (Path(name).is_file() and not Path(name).stat().st_size):
         return DataError(f"{name}: empty file")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "utf-8" in reason or "utf8" in reason:

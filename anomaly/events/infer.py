@@ -158,7 +158,7 @@ class _Guess:
 
     def _settle(self, role: str, guess: Callable[[], object]) -> None:
         if getattr(self.schema, role) == AUTO:
-            self.schema = replace(self.schema, **{role: guess()})  # type: ignore[arg-type]
+            self.schema = EventSchema.of(self.schema, **{role: guess()})
 
     def _named(self, words: tuple[str, ...]) -> list[str]:
         """Return the free columns whose name is one of some words, with or without "_id", in the order of the words."""
@@ -239,7 +239,7 @@ class _Guess:
         else:
             # Once one is stated, only stated columns are inputs.
             open_roles = {r: () for r in ("categorical", "numeric") if getattr(schema, r) == AUTO}
-            self.schema = replace(schema, **open_roles)  # type: ignore[arg-type]
+            self.schema = EventSchema.of(schema, **open_roles)
 
     def _kind(self, name: str) -> str | None:
         """Return "categorical", "numeric", or None for what is no input: labels, constants, ids and free text."""
@@ -271,4 +271,4 @@ class _Guess:
             self.schema = schema = replace(schema, timezone=zone)
         if schema.time_unit == "auto":
             # What is no number has no unit; any will do, and none is left open.
-            self.schema = replace(schema, time_unit=guess_unit(column))  # type: ignore[arg-type]
+            self.schema = replace(schema, time_unit=guess_unit(column))

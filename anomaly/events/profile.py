@@ -82,11 +82,9 @@ class ValueCounts:
         """Return distinct values and their counts, null among them where values are missing."""
         if len(self._uses):
             self._close()
-        missing = pl.DataFrame({"value": [None], "count": [self._n_missing]}).head(int(self._n_missing > 0))
-        if not self._tables:
-            return missing.with_columns(pl.col("value").cast(pl.String), pl.col("count").cast(pl.Int64))
-        merged = self._merged()
-        return pl.concat([merged, missing.cast(dict(merged.schema))])  # type: ignore[arg-type]
+        found = self._merged() if self._tables else pl.DataFrame(schema={"value": pl.String, "count": pl.Int64})
+        missing = pl.DataFrame({"value": [None], "count": [self._n_missing]}, schema=found.schema)
+        return pl.concat([found, missing.head(int(self._n_missing > 0))])
 
 
 @dataclass

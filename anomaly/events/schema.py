@@ -10,13 +10,12 @@ from typing import Any, Final, Literal, Self
 import polars as pl
 
 from anomaly.errors import SchemaError
-from anomaly.events.times import NO_TIME, parse_time
+from anomaly.events.times import NO_TIME, TimeUnit, parse_time
 
 AUTO: Final = "auto"
 """A role that is left open, to be inferred; None is a role that no column has."""
 
 Ends = Literal["auto", "closed", "open"]
-TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 _SECONDS = {"ms": 1e-3, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d|w)")
@@ -92,6 +91,10 @@ class EventSchema:
         if both:
             raise SchemaError(f"column {both[0]} is both in events.categorical and events.numeric; state it in one")
         self._check_cut()
+        try:
+            pl.Series([0]).cast(pl.Datetime("us", self.timezone or "UTC")).dt.hour()
+        except pl.exceptions.PolarsError as error:
+            raise SchemaError(f"events.timezone={self.timezone}: no IANA name, such as Europe/Berlin") from error
         if self.until is not None and self.end_of_time == NO_TIME:
             raise SchemaError(f"events.until={self.until} is no time; write a date, or a number as the times are")
 
@@ -111,7 +114,7 @@ class EventSchema:
             raise SchemaError(f"events.{cut[0]} and events.{cut[1]} both cut the sequences; state one of them")
         if self.gap is not None:
             seconds(self.gap)
-        if self.window is not None and self.window < 1:
+        if self.window is not None and not (isinstance(self.window, int) and self.window >= 1):
             raise SchemaError(f"events.window is a number of events from 1, got {self.window}")
         seconds(self.shared_window)
 

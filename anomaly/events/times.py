@@ -5,7 +5,7 @@ Shapes: T events.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,8 @@ from anomaly.errors import SchemaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+TimeUnit = Literal["auto", "s", "ms", "us", "ns"]
 
 NO_TIME: Final = np.iinfo(np.int64).min
 """A missing time."""
@@ -36,7 +38,7 @@ _FORMATS = (
 _US: Final = "us"
 
 
-def guess_unit(column: pl.Series) -> str:
+def guess_unit(column: pl.Series) -> TimeUnit:
     """Return the unit of numeric times: by size where they are dates, else seconds."""
     if not column.dtype.is_numeric():
         return "s"

@@ -2,8 +2,8 @@
 
 Of an isolation forest, how much faster than by halving the splits on a feature isolate the row; of frozen tails, each
 column's own term; of neighbours, each feature's part of the squared distances to them; of robust ranges, the distances
-themselves. Of another scikit-learn detector, how far each scaled column lies from the middle; of anything else nothing
-is known, and all features share it.
+themselves; of a normal distribution, the squares of the whitened columns. Of another scikit-learn detector, how far
+each scaled column lies from the middle; of anything else nothing is known, and all features share it.
 
 Shapes: n rows, K features, j prepared columns.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from anomaly.base import Detector, FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.core import CoreDetector
+from anomaly.detectors.gaussian import GaussianDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.detectors.tails import FrozenTails
 
@@ -56,6 +57,11 @@ def _(member: PyODDetector, X: FeatureMatrix) -> dict[str, tuple[Any, bool]]:
     rows = member.prepare_.transform(X)
     weight, exact = _prepared_parts(member.estimator_, rows)
     return {"": (_back(member, weight, X.names), exact)}
+
+
+@feature_parts.register
+def _(member: GaussianDetector, X: FeatureMatrix) -> dict[str, tuple[Any, bool]]:
+    return {"": (_back(member, member.parts(X), X.names), True)}
 
 
 @feature_parts.register
@@ -124,7 +130,7 @@ def _reference(estimator: Any) -> NDArray[np.float32] | None:
     return None
 
 
-def _back(member: PyODDetector | CoreDetector, weight: Floats, names: tuple[str, ...]) -> Floats:
+def _back(member: PyODDetector | CoreDetector | GaussianDetector, weight: Floats, names: tuple[str, ...]) -> Floats:
     """Return the weights of prepared columns as those of the features they came from."""
     out = np.zeros((len(weight), len(names)))
     place = {name: k for k, name in enumerate(names)}

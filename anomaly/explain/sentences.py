@@ -262,7 +262,7 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "*_RATE": (
         ("unusual number of such events", "此类事件数量异常"),
         (
-            "{rated} is {count} of {events}, where {usual_count} is usual.",
+            "{rated} makes up {count} of {events}, where {usual_count} is usual.",
             "{events}中有 {count} 个是 {rated}，通常为 {usual_count} 个。",
         ),
         (

@@ -68,10 +68,14 @@ class CaseEvent:
 
 @dataclass(frozen=True)
 class Case:
-    """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in."""
+    """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in.
+
+    Of a single event, `place` tells which of its sequence it is.
+    """
 
     item: str
     entity: str | None
+    place: str
     n_events: int
     span: str
     first: str
@@ -129,7 +133,7 @@ class Casebook:
         ----------
         judged : places and verdicts of the items that count as judged
         """
-        sequence = self.sequence_of(place)
+        sequence, row = self.sequence_of(place), self.scores.row(place, named=True)
         piece = self._piece(place, sequence)
         marks = _marks(piece.score)
         columns = self._texts(piece)
@@ -140,6 +144,7 @@ class Casebook:
         return Case(
             item=str(self.items.ids[place]),
             entity=None if entity is None or str(entity) == str(self.items.ids[place]) else str(entity),
+            place=f"event {row['position'] + 1:,} of {row['sequence']}" if self.by_event else "",
             n_events=len(piece.places),
             span=duration(float(np.nansum(gaps[1:]))) if self.store.has_time and len(gaps) > 1 else "",
             first=times[0] if times else "",

@@ -134,7 +134,10 @@ class Terminal:
         if progress.estimate.stop:
             self.console.print(f"it is time to stop: {progress.estimate.stop}")
         owner = f"{identity(case.entity)} · " if case.entity else ""
-        self.console.print(Text(identity(case.item), "bold"), f"{owner}{amount(case.n_events, 'event')} {case.first}")
+        place = f"{identity(case.place)} · " if case.place else ""
+        self.console.print(
+            Text(identity(case.item), "bold"), f"{owner}{place}{amount(case.n_events, 'event')} {case.first}"
+        )
         told = self.desk.book.tell(places[lease.item])
         for text in [f"{reason.title}: {reason.sentence}" for reason in told] or case.surprises:
             self.console.print(f"  - {clean(text, 300)}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LEFT, RIGHT, WIDTH = 118.0, 14.0, 760.0
 TOP, ROW, BARS = 30.0, 25.0, 40.0
 LANES = 8
-_GAPS, _LONG, _APART = 5, 60.0, 58.0
+_GAPS, _LONG, _APART = 5, 60.0, 74.0
 
 
 @dataclass(frozen=True)

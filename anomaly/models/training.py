@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,15 @@ import numpy as np
 import polars
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint, Timer
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from anomaly.atomic import write_json
+from anomaly.errors import ConfigError, SchemaError
+from anomaly.events.schema import seconds
+from anomaly.models.allocator import freed_memory_kept
 from anomaly.models.checkpoint import SafetensorsCheckpointIO
 from anomaly.models.lightning import LightningTraining
 
@@ -48,7 +54,7 @@ class TrainingPlan:
     Attributes
     ----------
     max_epochs, patience : training ends when the held-out loss has not fallen for `patience` epochs
-    max_time : "DD:HH:MM:SS" after which it ends in any case, or None
+    max_time : after which it ends in any case, or None, see `time_limit`
     precision : "32-true", "bf16-mixed" or "auto"
     accelerator, devices : of the Lightning trainer; with more than one device each has a process of its own, which
         takes its share of every batch, so that the loss is that of one
@@ -58,7 +64,7 @@ class TrainingPlan:
 
     max_epochs: int
     patience: int
-    max_time: str | None
+    max_time: str | float | None
     precision: str
     accelerator: str
     devices: int
@@ -94,7 +100,7 @@ def train_model(
     if finished.exists():
         outcome = TrainingOutcome(**json.loads(finished.read_text()))
     else:
-        with _own_randomness(plan.random_state), _quiet():
+        with _own_randomness(plan.random_state), _quiet(), freed_memory_kept():
             trainer = _trainer(plan, model, folder, progress)
             task = LightningTraining(model, fused=plan.compile)
             trainer.fit(task, datamodule=data, ckpt_path=str(last) if last.exists() else None)
@@ -104,6 +110,34 @@ def train_model(
     model.load_state_dict(weights)
     model.eval()
     return outcome
+
+
+def _lightning(**settings: Any) -> pl.Trainer:
+    """Return a trainer; what Lightning does not know, or this machine has not, is a matter of the configuration."""
+    try:
+        return pl.Trainer(**settings)
+    except (ValueError, MisconfigurationException) as error:
+        raise ConfigError(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def time_limit(text: str | float | None) -> timedelta | None:
+    """Return a time that is written as DD:HH:MM:SS, as a duration such as "90s", or as seconds; None for no limit.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    """
+    if text is None:
+        return None
+    parts = re.fullmatch(r"(\d+):(\d+):(\d+):(\d+)", str(text))
+    try:
+        if parts:
+            days, hours, minutes, left = map(int, parts.groups())
+            return timedelta(days=days, hours=hours, minutes=minutes, seconds=left)
+        return timedelta(seconds=seconds(text))
+    except SchemaError as error:
+        raise ConfigError(f"trainer.max_time={text}: expected DD:HH:MM:SS, or such as 90s, 30m, 12h") from error
 
 
 def _trainer(plan: TrainingPlan, model: SequenceModel, folder: Path, progress: Progress) -> pl.Trainer:
@@ -116,12 +150,12 @@ def _trainer(plan: TrainingPlan, model: SequenceModel, folder: Path, progress: P
     loggers: list[Any] = [CSVLogger(str(folder), name="", version=version)]
     if find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(str(folder), name="", version="tensorboard"))
-    return pl.Trainer(
+    return _lightning(
         accelerator=plan.accelerator,
         devices=plan.devices,
         precision=_precision(plan, model),
         max_epochs=plan.max_epochs,
-        max_time=plan.max_time,
+        max_time=time_limit(plan.max_time),
         # A process of its own cannot call back.
         callbacks=[best, stop, _End(folder), *([_Report(progress)] if plan.devices == 1 else [])],
         strategy="auto" if plan.devices == 1 else _Processes(start_method="spawn", broadcast_buffers=False),

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from anomaly.explain.story import Story, StoryEvent
     from anomaly.explain.words import Language
 
-PICTURES = (".png", ".svg")
 INK, MUTED, RULE, ACCENT, ALERT = "#1c2126", "#59636e", "#dde1e5", "#0b62a4", "#b84a00"
 _AROUND, _ROW = 0.72, 0.34
 """Inches of the words around the bars, and of a bar with the space around it."""

@@ -86,14 +86,15 @@ def upper_p(x: Floats, reference: Floats, tail: Floats) -> Floats:
     """Return the p-value of x among a sorted reference, continued by its tail."""
     r = len(reference)
     # An item of the reference counts itself, however its statistic is rounded in another batch.
-    p = (1 + r - np.searchsorted(reference, x - ROUNDING * (1 + np.abs(x)), side="left")) / (1 + r)
+    least = x - ROUNDING * (1 + np.abs(x))
+    p = (1 + r - np.searchsorted(reference, least, side="left")) / (1 + r)
     threshold, p_threshold, scale, shape = tail
     if not scale > 0:
         return p
     excess = np.maximum(x - threshold, 0.0) / scale
     log_survival = -excess if shape < 1e-6 else -np.log1p(shape * excess) / shape
     beyond = np.exp(np.maximum(np.log(p_threshold) + log_survival, -600.0))
-    return np.where(x > threshold, beyond, p)
+    return np.where(least > threshold, beyond, p)
 
 
 def pareto_tail(reference: Floats, k: int) -> Floats:

@@ -121,7 +121,7 @@ class Budget(ThresholdPolicy):
 
     def _check_settings(self) -> None:
         _check_rate("threshold.rate", self.rate)
-        if self.count is not None and (self.count != int(self.count) or self.count < 0):
+        if self.count is not None and not (_is_real(self.count) and self.count == int(self.count) >= 0):
             raise ConfigError(f"threshold.count={self.count!r}: expected a whole number, 0 or more")
 
     def _learn(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> float:
@@ -323,6 +323,10 @@ def _pair(scores: Any, p_values: Any) -> tuple[NDArray[np.float64], NDArray[np.f
     return s, p
 
 
+def _is_real(value: Any) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
 def _check_rate(key: str, rate: float) -> None:
-    if not 0 < rate < 1:
+    if not (_is_real(rate) and 0 < rate < 1):
         raise ConfigError(f"{key}={rate!r}: expected a share between 0 and 1, both left out")

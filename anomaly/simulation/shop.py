@@ -157,7 +157,7 @@ class Shop(Estimator):
         """Return the first day; refuse parameters that are out of range."""
         ranges = (
             ("users", self.users, 10, 50_000_000),
-            ("n_events", self.n_events, max(1000, 5 * (self.users or 0)), 1_000_000_000),
+            ("n_events", self.n_events, max(1000, 5 * self.users if isinstance(self.users, int) else 0), 1_000_000_000),
             ("days", self.days, 7, 3650),
             ("anomaly_rate", self.anomaly_rate, 0, 0.5),
             ("camouflage", self.camouflage, 0, 1),

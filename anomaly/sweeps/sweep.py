@@ -117,6 +117,8 @@ def run_sweep(
 
 def workers_for(wanted: int | None, limits: Limits) -> int:
     """Return how many cells run side by side: as many as wanted, at most what cores and free memory carry."""
+    if wanted is not None and not isinstance(wanted, int):
+        raise ConfigError(f"workers={wanted}: expected a number")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     most = max(cores // limits.threads, 1) if wanted is None else max(wanted, 1)
     if limits.memory_gb is None:

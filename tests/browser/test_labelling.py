@@ -91,6 +91,21 @@ def test_undo_to_any_depth(serve, sit):
     assert stood(server) == {order[0]: "normal"} and len(server.rows()) == 9
 
 
+def test_an_undo_gives_back_what_was_written(serve, sit):
+    screen = sit(serve("typologies=[card_testing,other]"))
+    first, page = screen.item, screen.page
+    page.keyboard.press("2")
+    page.keyboard.press("k")
+    page.keyboard.press("c")
+    page.keyboard.type("five cards in a minute")
+    page.keyboard.press("Escape")
+    assert screen.press("n") != first and page.input_value("#note") == ""
+    assert screen.press("z") == first
+    assert page.input_value("#note") == "five cards in a minute"
+    assert page.input_value("input[name=kind]:checked") == "other"
+    assert page.input_value("input[name=sure]:checked") == "0.75"
+
+
 def test_two_browsers_on_one_queue(serve, sit):
     server = serve("double=0.5", "leads=[eve]")
     ann, bob = sit(server, "ann"), sit(server, "bob")

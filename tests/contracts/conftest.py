@@ -37,6 +37,7 @@ from anomaly.detectors.columns import ColumnTails
 from anomaly.detectors.core import CoreDetector
 from anomaly.detectors.embedding import EmbeddingDetector
 from anomaly.detectors.finetuned import FineTunedDetector
+from anomaly.detectors.gaussian import GaussianDetector
 from anomaly.detectors.labelled import LabelledForest
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
@@ -142,6 +143,7 @@ DETECTORS = [
     Case("column_tails", lambda seed: ColumnTails(random_state=seed)),
     Case("robust_z", lambda seed: RobustZDetector()),
     Case("iqr", lambda seed: IQRDetector()),
+    Case("gaussian", lambda seed: GaussianDetector()),
     Case("iforest", _pyod("pyod.models.iforest.IForest", n_estimators=20)),
     Case("lof", _pyod("pyod.models.lof.LOF", n_neighbors=10), tolerance=1e-4),
     Case("knn", _pyod("pyod.models.knn.KNN"), tolerance=1e-4),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 
 from anomaly.commands.dispatch import dispatch
+from anomaly.models.training import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +68,66 @@ def test_bad_rows_may_be_dropped_up_to_a_limit(tmp_path: Path, capsys: pytest.Ca
     assert dispatch([*arguments, f"run={tmp_path / 'b'}", "checks.max_bad=0"]) == 2
     assert "checks.max_bad" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "told"),
+    [
+        ("train", ["model=next_event_gru", "trainer.max_time=abc"], "trainer.max_time=abc: expected DD:HH:MM:SS"),
+        ("train", ["model=next_event_gru", "trainer.accelerator=tpux"], "accelerator"),
+        ("train", ["events.window=abc"], "events.window is a number of events from 1, got abc"),
+        ("train", ["events.timezone=Mars"], "events.timezone=Mars: no IANA name"),
+        ("train", ["threshold.count=abc"], "threshold.count='abc': expected a whole number"),
+        ("train", ["init_from=."], "no folder of a run"),
+        ("simulate", ["out=x", "users=abc"], "users='abc': expected a number"),
+        ("sweep", ["out=x", "workers=abc"], "workers=abc: expected a number"),
+        ("label", ["run=.", "leads=ann"], "leads=ann: expected a list, such as leads=[ann]"),
+        ("finetune", ["run=.", "labels=x", "out=y", "folds=1"], "folds=1: expected a number from 2"),
+        ("explain", ["run=."], ".: no folder of a run"),
+        ("score", ["run=.", "out=s.parquet", "events.path=zero.parquet"], "no folder of a run"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    command: str,
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ROWS.write_csv("e.csv")
+    own = ["run=r", "events.path=e.csv", *ROLES, *COUNTS] if command == "train" else []
+    assert dispatch([command, *own, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1, error
+    assert not (tmp_path / "r").exists()
+
+
+def test_several_settings_at_once_go_without_a_model(tmp_path: Path) -> None:
+    ROWS.write_csv(tmp_path / "e.csv")
+    own = [f"run={tmp_path / 'r'}", f"events.path={tmp_path / 'e.csv'}", *ROLES, *COUNTS]
+    assert dispatch(["train", *own, "experiment=quick"]) == 0
+
+
+def test_an_empty_file_of_any_kind_is_called_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "zero.parquet").touch()
+    assert dispatch(["train", f"run={tmp_path / 'r'}", f"events.path={tmp_path / 'zero.parquet'}", *COUNTS]) == 2
+    assert "zero.parquet: empty file" in capsys.readouterr().err
+
+
+def test_a_time_is_a_duration_too() -> None:
+    found = [time_limit(text) for text in ("00:00:01:30", "90s", 90, None)]
+    assert found == [timedelta(seconds=90)] * 3 + [None]
+
+
+def test_labels_that_do_not_fit_cost_no_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ROWS.write_csv(tmp_path / "e.csv")
+    pl.DataFrame({"sequence": ["nobody"], "label": [1]}).write_csv(tmp_path / "l.csv")
+    own = [f"run={tmp_path / 'r'}", f"events.path={tmp_path / 'e.csv'}", *ROLES, *COUNTS[:-1]]
+    assert dispatch(["train", *own, f"labels={tmp_path / 'l.csv'}"]) == 0
+    assert "no figures against the labels: no scored row has a label" in capsys.readouterr().err
+    assert (tmp_path / "r" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("labels", ["nowhere.parquet", "empty.csv"])

@@ -106,9 +106,19 @@ def test_python_and_new_data_give_the_same_object(run: Path, shop: ShopFiles) ->
         (["language=fr"], "expected one of en, zh"),
         (["out=why.doc"], "ends in .json"),
         (["shown=0"], "expected a number"),
+        (["sequence=picture.bin"], "is no text"),
     ],
 )
-def test_bad_input_is_one_line(run: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(
+    run: Path,
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "picture.bin").write_bytes(b"\x89PNG\xff")
     assert explain(run, *arguments) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1

@@ -47,9 +47,9 @@ def test_without_data_a_shop_stands_in_and_the_leaderboard_is_drawn(
     monkeypatch.delenv("ANOMALY_DATA", raising=False)
     out = tmp_path / "out"
     assert dispatch(["sweep", f"out={out}", "sweep.data=[shop,tabular/small]", *QUICK]) == 0
-    assert "4 cells run, 0 were there" in capsys.readouterr().out
+    assert "run: 4 cells, 0 there before" in capsys.readouterr().out
     assert dispatch(["sweep", f"out={out}", "sweep.data=[shop,tabular/small]", *QUICK]) == 0
-    assert "0 cells run, 4 were there" in capsys.readouterr().out
+    assert "run: 0 cells, 4 there before" in capsys.readouterr().out
     assert dispatch(["leaderboard", f"results={out}", f"out={tmp_path / 'page'}"]) == 0
     printed = capsys.readouterr().out
     assert "pyod.ecod" in printed and "leaderboard.html" in printed

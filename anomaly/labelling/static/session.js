@@ -14,6 +14,7 @@ let lastTouch = performance.now();
 let spares = []; // cases that are held for when the network is cut
 let spareTimer = null;
 let standIn = false; // a spare is on screen, which the server does not know yet
+const saidOf = new Map(); // item to the word last said of it, which an undo gives back to be changed
 const screens = new Map(); // key of a word to the screen it was said on, for undoing before it was sent
 
 const outbox = new Outbox(`anomaly.words.${meta("annotator")}`, token, {
@@ -90,6 +91,15 @@ function show(html, said = "") {
   clearTimeout(spareTimer);
   spareTimer = setTimeout(fetchSpares, SPARES_AFTER);
   tellReasons();
+  if (said === "Taken back." && saidOf.has(item())) refill(saidOf.get(item()));
+}
+
+function refill(word) {
+  const kind = [...main.querySelectorAll('input[name="kind"]')].find((choice) => choice.value === word.typology);
+  if (kind) kind.checked = true;
+  else $("#kind", main).value = word.typology ?? "";
+  for (const choice of main.querySelectorAll('input[name="sure"]')) choice.checked = Number(choice.value) === word.confidence;
+  $("#note", main).value = word.note ?? "";
 }
 
 // Reasons take a moment; the most surprising events stand in for them.
@@ -165,6 +175,7 @@ function say(verdict) {
     duration_ms: Math.round(performance.now() - shownAt),
   };
   screens.set(word.key, main.innerHTML);
+  saidOf.set(word.item, word);
   $(`[data-say="${verdict}"]`, main).setAttribute("aria-pressed", "true");
   main.setAttribute("aria-busy", "true");
   standIn = false;

@@ -97,6 +97,7 @@ def test_blocks_and_batches_are_one_pass(cell: str, fitted: Detectors, monkeypat
     assert parts.embedding_ND is not None and whole.embedding_ND is not None
     np.testing.assert_allclose(parts.embedding_ND, whole.embedding_ND, rtol=1e-4, atol=1e-5)
     assert whole.embedding_ND.shape == (40, 16)
+    np.testing.assert_allclose(fitted[cell].embed(X), whole.embedding_ND, rtol=1e-4, atol=1e-5)
 
 
 def test_a_view_of_a_store_scores_as_a_copy(fitted: Detectors) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from anomaly import base
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.errors import ConfigError
 from anomaly.sequences.store import SequenceStore
@@ -23,6 +24,16 @@ def test_an_unusual_pair_of_usual_values() -> None:
     assert detector.decision_scores_.argmax() == 399
     assert detector.event_statistics(X).values[:, 1].argmax() == 1599
     assert detector.event_statistics(X).values[:, 0].max() < 1
+
+
+def test_of_many_rows_some_are_scored_for_the_threshold(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = pairs()
+    every = RarityDetector(contamination=0.25).fit(X)
+    monkeypatch.setattr(base, "THRESHOLD_ROWS", 100)
+    some = RarityDetector(contamination=0.25).fit(X)
+    assert "decision_scores_" not in vars(some)
+    assert some.threshold_ == pytest.approx(every.threshold_)
+    np.testing.assert_array_equal(some.decision_scores_, every.decision_scores_)
 
 
 def test_an_unseen_value_is_rarer_than_every_seen_one() -> None:

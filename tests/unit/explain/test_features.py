@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from anomaly.base import FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.gaussian import GaussianDetector
 from anomaly.detectors.robust import IQRDetector, RobustZDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
 from anomaly.explain.features import feature_parts
@@ -25,11 +26,12 @@ def rows():
     [
         RobustZDetector(),
         IQRDetector(),
+        GaussianDetector(),
         PyODDetector(detector={"_target_": "pyod.models.iforest.IForest", "n_estimators": 50}),
         PyODDetector(detector={"_target_": "pyod.models.lof.LOF"}),
         PyODDetector(detector={"_target_": "pyod.models.ecod.ECOD"}),
     ],
-    ids=["z", "iqr", "iforest", "lof", "ecod"],
+    ids=["z", "iqr", "gaussian", "iforest", "lof", "ecod"],
 )
 def test_the_odd_feature_is_named(detector, rows):
     fitted = detector.fit(rows)

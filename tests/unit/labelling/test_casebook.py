@@ -130,6 +130,8 @@ def test_reasons_of_an_event_know_what_came_before_it_alone(tmp_path):
     run = anomaly.Run.load(train(tmp_path, "events.sequence=session", "unit=event"))
     book = Casebook(run, items_of_run(run), Reasons(run))
     at = int(np.argmax(run.scores["score"].to_numpy()))
+    row = run.scores.row(at, named=True)
+    assert book.case(at).place == f"event {row['position'] + 1} of {row['sequence']}"
     story = run.explain([book.items.ids[at]], contrast=False)[0]
     assert [reason.sentence for reason in book.tell(at)] == story.sentences() != []
 

@@ -179,6 +179,15 @@ def test_a_field_in_one_piece_is_scored_as_it_is() -> None:
     torch.testing.assert_close(model.surprisal(contexts, codes)[:, 0], expected[0], atol=2e-6, rtol=2e-6)
 
 
+@torch.no_grad()
+def test_both_products_are_one(monkeypatch: Any) -> None:
+    model = ConditionalHeads(sizes=(LARGE,), width=WIDTH, dropout=0.0).eval()
+    contexts, codes = one_field(300)
+    expected = model.surprisal(contexts, codes)
+    monkeypatch.setattr(heads, "ONEDNN", False)
+    torch.testing.assert_close(model.surprisal(contexts, codes), expected, atol=2e-6, rtol=2e-6)
+
+
 def test_a_large_field_trains_on_samples_towards_the_full_softmax(large: ConditionalHeads) -> None:
     contexts, codes = one_field(400)
     large.train()

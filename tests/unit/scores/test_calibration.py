@@ -93,6 +93,13 @@ def test_a_constant_reference(value: float) -> None:
     assert low[0] <= 2 / 51 + 1e-12
 
 
+def test_rounding_lifts_nothing_out_of_a_tie() -> None:
+    reference = np.concatenate([np.ones(955), np.linspace(2, 3, 45)])
+    p = p_of(reference, [1.0, 1.0 + 1e-12, 1.0 + 1e-9, 2.0])
+    np.testing.assert_allclose(p[:3], 1.0)
+    assert p[3] < 0.06
+
+
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_a_tiny_reference(n: int) -> None:
     p = p_of(np.arange(float(n)), [-1.0, n - 1.0, n + 0.5, 1e12])

@@ -89,7 +89,6 @@ class BackgroundTuning(Learner):
             raise ConfigError("learner=deep tunes the network of a run, and here is none; choose another learner")
         self.learner_ = clone(self.learner or ResidualGP()).set_params(random_state=self.random_state).fit(X)
         self._ids = X.ids
-        self._next = self.first
         self._job: Tuning | None = None
         self._forget()
         return self
@@ -130,6 +129,7 @@ class BackgroundTuning(Learner):
 
     def _forget(self) -> None:
         self.tuned_, self._posterior = 0, np.zeros(len(self._ids))
+        self._next: int = self.first
 
 
 class Tuning:

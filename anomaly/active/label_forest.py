@@ -93,18 +93,13 @@ class LabelForest(Estimator):
         from sklearn.ensemble import RandomForestClassifier
 
         self.forest_ = None
-        positive = labels.verdicts == 1
-        if positive.all() or not positive.any():
+        if len(np.unique(labels.verdicts)) < 2:
             return
-        drawn = np.setdiff1d(self._drawn, labels.items)
-        rows = np.concatenate([labels.items, drawn])
-        # As much weight on the few as on the many.
-        balance = np.where(positive, max((~positive).sum(), 1) / positive.sum(), 1.0)
-        weights = np.concatenate([labels.confidences * balance, np.full(len(drawn), self.weight / max(len(drawn), 1))])
+        rows, targets, weights = labels.among(self._drawn, self.weight)
         self.forest_ = RandomForestClassifier(
             self.trees, max_depth=self.depth, min_samples_leaf=self.leaf, random_state=self.random_state
         )
-        self.forest_.fit(self._values[rows], np.concatenate([positive, np.zeros(len(drawn), bool)]), weights)
+        self.forest_.fit(self._values[rows], targets, weights)
 
     def _shares(self, values: NDArray[np.float32]) -> Floats:
         if self.forest_ is None or not len(values):

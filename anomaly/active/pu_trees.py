@@ -60,16 +60,9 @@ class PositiveUnlabelledTrees(Learner):
     def update(self, labels: Labels) -> Self:
         """Keep the rows that the trees grow on, and grow them."""
         labels = labels.decided
-        drawn = np.setdiff1d(self._drawn, labels.items)
-        rows = np.concatenate([labels.items, drawn])
+        rows, self.targets_, self.weights_ = labels.among(self._drawn, self.weight)
         known = len(np.unique(labels.verdicts)) == 2
         self.rows_ = self._columns[rows] if known else self._columns[:0]
-        self.targets_ = np.concatenate([labels.verdicts, np.zeros(len(drawn), np.int64)])
-        positive = labels.verdicts == 1
-        # As much weight on the few as on the many.
-        balance = np.where(positive, max((~positive).sum(), 1) / max(positive.sum(), 1), 1.0)
-        weak = np.full(len(drawn), self.weight / max(len(drawn), 1))
-        self.weights_ = np.concatenate([labels.confidences * balance, weak])
         self._trees: Any = None
         self._mean = self._answer(self._prior, self._columns)
         return self

@@ -1,6 +1,6 @@
 """What learners, strategies and analysts exchange.
 
-Shapes: N items of the pool, l labels, n chosen items, v experts.
+Shapes: N items of the pool, l labels, n chosen items, v experts, r rows that trees grow on.
 """
 
 from __future__ import annotations
@@ -43,6 +43,23 @@ class Labels:
     def decided(self) -> Labels:
         """Those that say anomalous or normal."""
         return self[self.verdicts >= 0]
+
+    def among(self, drawn: NDArray[np.int64], weight: float) -> tuple[NDArray[np.int64], Any, NDArray[np.float64]]:
+        """Return what trees grow on: these and, as weak evidence of the usual, drawn items that have no label.
+
+        Parameters
+        ----------
+        weight : of all of the drawn ones together, in labels
+
+        Returns
+        -------
+        items, targets, weights : (r,) places, 1 anomalous and 0 normal, what each counts; the few as much as the many
+        """
+        drawn, positive = np.setdiff1d(drawn, self.items), self.verdicts == 1
+        balance = np.where(positive, max((~positive).sum(), 1) / max(positive.sum(), 1), 1.0)
+        targets = np.concatenate([positive, np.zeros(len(drawn), np.bool_)]).astype(np.int64)
+        weak = np.full(len(drawn), weight / max(len(drawn), 1))
+        return np.concatenate([self.items, drawn]), targets, np.concatenate([self.confidences * balance, weak])
 
     def common(self, other: Labels) -> int:
         """Return how many labels at the heads of two lists are the same."""

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
-from anomaly.commands.targets import instantiate
+from anomaly.commands.replay import loop_parts, seeded
 from anomaly.errors import AnomalyError, ConfigError, DataError
-from anomaly.explain.words import amount
-from anomaly.report.text import identity
+from anomaly.report.text import amount, identity
 
 try:
     from anomaly.active.labels_file import EVENT, ITEM, import_labels, read_labels, write_labels
@@ -39,7 +38,8 @@ def command(settings: Settings) -> None:
         if exchanged and values["import"] is None:
             return
         console.progress("opening")
-        desk = open_desk(run, log, values, _parts(settings))
+        learner, query = loop_parts(settings)
+        desk = open_desk(run, log, values, (seeded(learner, values["seed"]), query))
         console.end_progress()
         _tell_strangers(desk, console)
         # What a session that was killed has learnt is kept now, what this one learns when it ends.
@@ -56,7 +56,8 @@ def _tell_strangers(desk: Desk, console: Console) -> None:
     session = desk.session
     strangers = list(dict.fromkeys(r.item for r in session.ledger.rows.values() if r.item not in session.places))
     if strangers:
-        console.say(f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}")
+        told = f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}"
+        console.note(f"warning: {told}")
 
 
 def _keep(run: Run, desk: Desk) -> None:
@@ -86,32 +87,12 @@ def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console)
         console.say(
             f"{import_labels(log, rows):,} of {amount(len(rows), 'label')} {'was' if len(rows) == 1 else 'were'} new"
         )
-        known = set(map(str, run.scores["id" if run.facts["unit"] == "event" else "sequence"]))
-        strange = [row.item for row in rows if row.item not in known]
-        if strange:
-            console.note(f"warning: {len(strange):,} of them name no item of the run, such as {strange[0]!r}")
     if values["export"] is not None:
         rows = log.read()
         path = write_labels(rows, values["export"], everything=values["everything"])
         what = "the whole log" if values["everything"] else "of each item the verdict that counts"
         console.say(f"written: {path} ({what}; the log has {len(rows)} rows)")
     return values["import"] is not None or values["export"] is not None
-
-
-def _parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
-    """Return the learner, and the strategy with its random audit."""
-    from anomaly.active.strategies import Audited
-
-    values = settings.values
-    learner = instantiate(values["learner"], settings.allow, "learner")
-    query = instantiate(values["query"], settings.allow, "query")
-    if not 0 <= values["audit"] < 1:
-        raise ConfigError(f"audit={values['audit']}: expected a share from 0 to below 1")
-    if "random_state" in learner.get_params(deep=False):
-        learner.set_params(random_state=values["seed"])
-    if "run" in learner.get_params(deep=False):
-        learner.set_params(run=str(values["run"]))
-    return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query
 
 
 def open_desk(

@@ -76,7 +76,7 @@ def command(settings: Settings) -> None:
     if values["budget"] < 1 or values["seeds"] < 1:
         raise ConfigError(f"budget={values['budget']}, seeds={values['seeds']}: expected at least 1 of each")
     analysts = Analysts(values["wrong"], values["spread"], values["annotators"], values["delay"])
-    learner, query = _parts(settings)
+    learner, query = loop_parts(settings)
     source = _source(settings)
     with Console(quiet=values["quiet"]) as console:
         rows = []
@@ -99,7 +99,14 @@ def seeded(obj: Any, seed: int) -> Any:
     return fresh.set_params(random_state=seed) if "random_state" in fresh.get_params(deep=False) else fresh
 
 
-def _parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
+def loop_parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
+    """Return the learner, and the strategy with its random audit.
+
+    Raises
+    ------
+    ConfigError
+        If either cannot be built, or the audit is no share.
+    """
     from anomaly.active.strategies import Audited
 
     values = settings.values

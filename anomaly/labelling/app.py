@@ -14,6 +14,7 @@ from anomaly.labelling.page import Desk, enter
 
 try:
     from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response
+    from fastapi.exceptions import RequestValidationError
     from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
     from pydantic import BaseModel, Field
 except ImportError as error:
@@ -86,6 +87,12 @@ def create_app(desk: Desk, gate: Gate, *, port: int) -> FastAPI:
         if not annotator.lead:
             raise HTTPException(403, "only a lead settles disagreements")
         return annotator
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_: Request, error: RequestValidationError) -> Response:
+        # Without what was sent, which may be no text that an answer can hold.
+        told = [f"{found['loc'][-1]}: {found['msg']}" for found in error.errors()]
+        return JSONResponse({"detail": "; ".join(told)}, 422)
 
     @app.exception_handler(DataError)
     def unusable(_: Request, error: DataError) -> Response:

@@ -36,8 +36,9 @@ def test_what_names_no_item_of_the_run_is_told(run, shop, tmp_path, capsys):
     items = [*pl.read_parquet(shop.labels)["sequence"].head(3), "nobody"]
     pl.DataFrame({"sequence": items, "label": [1, 0, 0, 1]}).write_csv(tmp_path / "in.csv")
     assert dispatch(["label", f"run={run}", f"import={tmp_path / 'in.csv'}"]) == 0
-    told = capsys.readouterr().out
-    assert "4 of 4 labels were new" in told and "1 labelled item not in the run, such as nobody" in told
+    told = capsys.readouterr()
+    assert "4 of 4 labels were new" in told.out
+    assert "1 labelled item not in the run, such as nobody" in told.err
 
 
 def test_what_several_say_goes_out_as_a_table_that_tunes_and_replays(run, shop, tmp_path, monkeypatch):
@@ -92,8 +93,8 @@ def test_labels_of_events_come_in_by_the_id_of_the_event(event_run, shop, tmp_pa
     shutil.copytree(event_run, tmp_path / "run")
     pl.read_parquet(shop.folder / "event_labels.parquet").head(50).write_csv(tmp_path / "in.csv")
     assert dispatch(["label", f"run={tmp_path / 'run'}", f"import={tmp_path / 'in.csv'}"]) == 0
-    told = capsys.readouterr().out
-    assert "50 of 50 labels were new" in told and "not in the run" not in told
+    told = capsys.readouterr()
+    assert "50 of 50 labels were new" in told.out and "not in the run" not in told.err
 
 
 def test_the_rows_of_a_table_are_labelled(tmp_path, monkeypatch, capsys):

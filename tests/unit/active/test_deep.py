@@ -63,6 +63,7 @@ def test_a_tuning_that_has_ended_is_heard(tuned: Any, items: Items) -> None:
     assert learner.tuned_ == 12
     np.testing.assert_allclose(learner.rank(), alone(items) + 2.0 * np.arange(60) / 60)
     assert learner.update(LABELS[:5]).tuned_ == 0
+    assert learner.update(LABELS).tuned_ == 12
 
 
 @pytest.mark.parametrize("options", [{"heard": False}, {"code": 1}])

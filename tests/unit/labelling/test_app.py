@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -190,6 +191,16 @@ def test_what_is_no_word_is_refused(visit, desk, change, status):
     word = {"key": KEY, "item": visitor.item, "verdict": "normal"}
     assert visitor.post("/say", json=word | change).status_code == status
     assert desk.session.log.read() == []
+
+
+@pytest.mark.parametrize("text", ["\\ud800", "\\u0000"])
+@pytest.mark.parametrize("place", ["key", "item", "note", "typology"])
+def test_text_that_cannot_be_kept_is_refused_for_good(visit, desk, place, text):
+    visitor = visit().enter()
+    word = {"key": KEY, "item": visitor.item, "verdict": "normal", "note": "a", "typology": "b"}
+    body = json.dumps(word | {place: "?" + word[place]}).replace("?", text)
+    answer = visitor.post("/say", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code in (400, 422) and desk.session.log.read() == []
 
 
 def test_a_word_brings_the_next_case_and_counts_once(visit, desk):

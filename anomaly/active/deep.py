@@ -58,6 +58,9 @@ class BackgroundTuning(Learner):
     tuned_ : number of labels that the network which has a say has learnt from; 0 where none has
     """
 
+    _next: int
+    """Labels at which the network is tuned next."""
+
     def __init__(
         self,
         *,
@@ -129,7 +132,7 @@ class BackgroundTuning(Learner):
 
     def _forget(self) -> None:
         self.tuned_, self._posterior = 0, np.zeros(len(self._ids))
-        self._next: int = self.first
+        self._next = self.first
 
 
 class Tuning:

@@ -65,7 +65,7 @@ def test_a_picture_in_chinese_needs_a_font(
     story = Run.load(run).explain(top=1, contrast=False, language="zh")[0]
     told = [text.get_text() for text in casefigure._figure(story).findobj(Text)]
     assert "原因所占的证据" in told and any("得分" in text for text in told)
-    monkeypatch.setattr("anomaly.commands.explain.chinese_fonts", lambda: [])
+    monkeypatch.setattr("anomaly.report.casefigure.chinese_fonts", lambda: [])
     assert explain(run, "top=1", "language=zh", f"out={tmp_path / 'why.png'}", "contrast=false") == 0
     captured = capsys.readouterr()
     assert "no font with Chinese is installed" in captured.err and "原因" in captured.out

@@ -74,7 +74,7 @@ def _micros(column: pl.Series) -> NDArray[np.int64]:
 
 def _to_utc(column: pl.Series, timezone: str | None) -> pl.Series:
     """Read naive times in a zone; of an hour that comes twice the first is meant, one that is skipped is missing."""
-    if timezone is None or column.dtype.time_zone is not None:  # type: ignore[attr-defined]
+    if timezone is None or getattr(column.dtype, "time_zone", None) is not None:
         return column
     try:
         return column.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")

@@ -62,7 +62,8 @@ class AutoencoderModel(LikelihoodModel):
         x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
         _, after_TD = self.encoder(x_TD, self.start.expand(len(batch.entity_N), -1), batch.cu_seqlens, batch.longest)
         pooled = mean_by_sequence(after_TD, batch.cu_seqlens), last_of_sequence(after_TD, batch.cu_seqlens)
-        return self.squeeze(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]
+        latent_NZ: Tensor = self.squeeze(torch.cat(pooled, dim=1))
+        return latent_NZ
 
     def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
         """Return (N, Z)."""

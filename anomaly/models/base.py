@@ -174,7 +174,8 @@ class SequenceNetwork(nn.Module):
         x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
         start_ND = self.start.expand(len(batch.entity_N), -1)
         if self.profile is None:
-            return self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest, carry)  # type: ignore[no-any-return]
+            found: tuple[Tensor, Tensor] = self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest, carry)
+            return found
         profile_ND = self.profile(self._shown_entities(batch.entity_N))
         profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
         before_TD, after_TD = self.encoder(

@@ -186,7 +186,8 @@ class _Pass:
         self.head.eval()
         with torch.no_grad():
             vectors = self.vectors[rows] if self.still else _vectors(self.model, self.lessons, rows)
-            return self.head(vectors).double().numpy()  # type: ignore[no-any-return]
+            scores: NDArray[np.float64] = self.head(vectors).double().numpy()
+        return scores
 
     def close(self) -> tuple[SequenceNetwork, LabelHead]:
         """Join what was learnt to the model's own weights."""
@@ -231,14 +232,15 @@ class _Pass:
         if not len(usual):
             return 0.0
         loss_N, weight_N = self.model.sequence_losses(self.lessons.batch(usual))
-        return loss_N.sum() / weight_N.sum().clamp(min=1)  # type: ignore[no-any-return]
+        mean: Tensor = loss_N.sum() / weight_N.sum().clamp(min=1)
+        return mean
 
 
-def represent(model: Any, batch: SequenceBatch, unit: Unit) -> Tensor:
+def represent(model: SequenceNetwork, batch: SequenceBatch, unit: Unit) -> Tensor:
     """Return (N, D) what stands for each item: the state after its last event, or the sequence's embedding."""
     if unit == "event":
         return last_of_sequence(model.states(batch)[1], batch.cu_seqlens)
-    return model.embed(batch)  # type: ignore[no-any-return]
+    return model.embed(batch)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anomaly.commands.values import check_values
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ def compose(command: str, arguments: Sequence[str] = (), values: Mapping[str, An
     for key, value in {**literal, **(values or {})}.items():
         _set(config, command, key, value)
     _check_types(command, config, overrides)
-    return Settings(_resolve(config), _text(command, config), allow)
+    values = _resolve(config)
+    _check_values(command, config, values, overrides)
+    return Settings(values, _text(command, config), allow)
 
 
 def _sort(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:
@@ -129,7 +132,8 @@ def _compose(command: str, overrides: Sequence[str], file: str | None = None) ->
     try:
         with hydra.initialize_config_dir(config_dir=str(folder), version_base="1.3"):
             return hydra.compose(name, list(overrides))
-    except (HydraException, OmegaConfBaseException) as error:
+    # Hydra has a ValueError of its own where a group that is needed is null.
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_explain(command, overrides, error)) from error
 
 
@@ -164,7 +168,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_types(command: str, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse text where the default is a number, a switch or a list."""
+    """Refuse text where the default is a switch or a list."""
     before = _flat(_default(command, _chosen(overrides)))
     after = _flat(config)
     for key in (_key(o) for o in overrides):
@@ -172,14 +176,17 @@ def _check_types(command: str, config: DictConfig, overrides: Sequence[str]) -> 
         if isinstance(old, bool) and not isinstance(new, bool):
             raise ConfigError(f"{key}={new}: expected true or false")
         # A reference is judged by what it stands for, later.
-        if _is_number(old) and isinstance(new, str) and "${" not in new:
-            raise ConfigError(f"{key}={new}: expected a number")
         if isinstance(old, list) and isinstance(new, str) and "${" not in new:
             raise ConfigError(f"{key}={new}: expected a list, such as {key}=[{new}]")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _check_values(command: str, config: DictConfig, values: dict[str, Any], overrides: Sequence[str]) -> None:
+    from omegaconf import OmegaConf
+
+    default: Any = OmegaConf.to_container(_default(command, _chosen(overrides)), resolve=True)
+    # What refers to another key is judged there.
+    own = {key for key, value in _flat(config).items() if not re.match(r"\$\{\w+(\.\w+)?\}$", str(value))}
+    check_values({key: value for key, value in _flat(values).items() if key in own}, _flat(default))
 
 
 def _resolve(config: DictConfig) -> dict[str, Any]:
@@ -245,7 +252,7 @@ def _explain(command: str, overrides: Sequence[str], error: Exception) -> str:
     for override in overrides:
         key, _, value = override.lstrip("+~").partition("=")
         group = choices(_key(override))
-        if group and value not in (*group, "null"):
+        if group and value not in (*group, *([] if type(error) is ValueError else ["null"])):
             close = difflib.get_close_matches(value, group, 1)
             hint = f"did you mean {close[0]}? " if close else ""
             return f"{key}={value}: no such choice; {hint}there are {', '.join(group)}"

@@ -84,9 +84,6 @@ def _check(values: dict[str, Any], out: Path | None) -> None:
         raise ConfigError(f"language={values['language']}: expected one of {', '.join(get_args(Language))}")
     if out is not None and out.suffix not in (".json", *PICTURES):
         raise ConfigError(f"out={out}: expected a name that ends in .json, {' or '.join(PICTURES)}")
-    for name in ("top", "shown"):
-        if not isinstance(values[name], int) or values[name] < 1:
-            raise ConfigError(f"{name}={values[name]}: expected a number from 1")
 
 
 def _write(stories: list[Story], out: Path) -> list[Path]:

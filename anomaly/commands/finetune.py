@@ -50,10 +50,6 @@ def finetune(
 
 def _finetune(settings: Settings, labels: Any, events: Any, history: Any) -> Run:
     values = settings.values
-    if values["folds"] < 2:
-        raise ConfigError(f"folds={values['folds']}: expected a number from 2, as hidden labels judge the others")
-    if not 0 < values["prevalence"] < 1:
-        raise ConfigError(f"prevalence={values['prevalence']}: expected a share between 0 and 1")
     with Console(quiet=values["quiet"]) as console:
         network = _network(values)
         ranking = LabelledRanking(network=network, folds=values["folds"], random_state=values["seed"])

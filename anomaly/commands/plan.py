@@ -45,9 +45,7 @@ def plan(settings: Settings) -> Plan:
     if values["unit"] not in ("sequence", "event"):
         raise ConfigError(f"unit={values['unit']}: expected sequence or event")
     if values.get("model"):
-        from anomaly.models.training import time_limit
-
-        time_limit(values["trainer"]["max_time"])
+        _check_model(values["model"], values["trainer"])
     encoder = {k: v for k, v in values["sequences"].items() if k != "memory"}
     return Plan(schema(values["events"]), EventEncoder(**encoder), _ensemble(settings), _required_policy(settings))
 
@@ -63,7 +61,17 @@ def policy(settings: Settings) -> ThresholdPolicy | None:
     """Return the threshold policy of a configuration, None for the run's own."""
     config = settings.values.get("threshold")
     found: ThresholdPolicy | None = instantiate(config, settings.allow, "threshold") if config else None
+    if found is not None:
+        found.check()
     return found
+
+
+def _check_model(model: Mapping[str, Any], trainer: Mapping[str, Any]) -> None:
+    from anomaly.models.training import time_limit
+
+    time_limit(trainer["max_time"])
+    if model.get("cell") == "transformer" and model["width"] % (2 * model["heads"]):
+        raise ConfigError(f"model.heads={model['heads']}: model.width={model['width']} is no multiple of twice as many")
 
 
 def _required_policy(settings: Settings) -> ThresholdPolicy:

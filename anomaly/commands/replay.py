@@ -73,8 +73,6 @@ class TableSource:
 def command(settings: Settings) -> None:
     """Replay, write the figures, and draw them beside."""
     values = settings.values
-    if values["budget"] < 1 or values["seeds"] < 1:
-        raise ConfigError(f"budget={values['budget']}, seeds={values['seeds']}: expected at least 1 of each")
     analysts = Analysts(values["wrong"], values["spread"], values["annotators"], values["delay"])
     learner, query = loop_parts(settings)
     source = _source(settings)
@@ -105,7 +103,7 @@ def loop_parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
     Raises
     ------
     ConfigError
-        If either cannot be built, or the audit is no share.
+        If either cannot be built.
     """
     from anomaly.active.strategies import Audited
 
@@ -114,8 +112,6 @@ def loop_parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
     query = instantiate(values["query"], settings.allow, "query")
     if "run" in learner.get_params(deep=False) and values["run"] is not None:
         learner.set_params(run=str(values["run"]))
-    if not 0 <= values["audit"] < 1:
-        raise ConfigError(f"audit={values['audit']}: expected a share from 0 to below 1")
     return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query
 
 

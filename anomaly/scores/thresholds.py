@@ -79,6 +79,10 @@ class ThresholdPolicy(Estimator, ABC):
         learnt = {"threshold": self.threshold_, "n_reference": self.n_reference_}
         return {"policy": self.name, **settings, **learnt, "depends_on_file": self.depends_on_file}
 
+    def check(self) -> None:
+        """Raise ConfigError if a setting is out of its range, as `fit` does."""
+        self._check_settings()
+
     @abstractmethod
     def _check_settings(self) -> None:
         """Raise ConfigError if a setting is out of its range."""

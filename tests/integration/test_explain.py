@@ -105,7 +105,7 @@ def test_python_and_new_data_give_the_same_object(run: Path, shop: ShopFiles) ->
         (["sequence=s000x"], "no such id"),
         (["language=fr"], "expected one of en, zh"),
         (["out=why.doc"], "ends in .json"),
-        (["shown=0"], "expected a number"),
+        (["shown=0"], "expected a whole number"),
         (["sequence=picture.bin"], "is no text"),
     ],
 )

@@ -62,7 +62,7 @@ def test_secrets_stay_references(monkeypatch: pytest.MonkeyPatch) -> None:
         ("model=next_event_gruu", "did you mean next_event_gru"),
         ("threshold.miss=3", "threshold=cost would have it"),
         ("lables.path=x", "no such key"),
-        ("model.width=wide", "expected a number"),
+        ("model.width=wide", "expected a whole number"),
         ("overwrite=1", "expected true or false"),
         ("events.entity=a,b", r"a list is \[a,b\]"),
         ("events.entity=a{b", "cannot be read"),

@@ -136,7 +136,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     args.seeds = args.seeds or (1 if args.quick else 5)
     python = None if args.peers == "none" or args.quick else Path(args.peers) / "xgboost" / "bin" / "python"
-    if python is not None and not python.exists():
+    if python is not None and not (python.parents[1] / "installed.json").is_file():
         parser.error("the peers are not installed; run: python benchmarks/peers/install.py xgboost; or --peers none")
     rows: list[dict[str, Any]] = []
     for name in args.sets:

@@ -4,11 +4,14 @@
     python benchmarks/peers/install.py xgboost --peers DIR
 
 An environment sees the packages of the one that this runs in, and adds its own; nothing is installed into the latter.
+It is there once it has `installed.json`, which is written last. Who comes second waits for the first; what a killed
+installation has left is made anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import subprocess
 import sys
@@ -38,9 +41,14 @@ def main() -> int:
 
 def install(name: str, folder: Path) -> int:
     """Make one environment, and keep what went wrong beside it."""
-    done = folder / "installed.json"
-    if done.is_file():
-        return 0
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # The lock lies beside the folder, which is cleared, and goes with the process that holds it.
+    with (folder.parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return 0 if (folder / "installed.json").is_file() else _make(name, folder)
+
+
+def _make(name: str, folder: Path) -> int:
     venv.create(folder, with_pip=True, clear=True)
     site = next(folder.glob("lib/python*/site-packages"))
     (site / "project.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
@@ -50,7 +58,8 @@ def install(name: str, folder: Path) -> int:
         (folder / "failed.txt").write_text(ran.stderr[-2000:], encoding="utf-8")
         sys.stderr.write(f"{name}: cannot be installed; see {folder / 'failed.txt'}\n")
         return 1
-    done.write_text(json.dumps({"requirements": REQUIREMENTS[name]}) + "\n", encoding="utf-8")
+    told = json.dumps({"requirements": REQUIREMENTS[name]}) + "\n"
+    (folder / "installed.json").write_text(told, encoding="utf-8")
     sys.stdout.write(f"{name}: {folder}\n")
     return 0
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MEMBERS, EMBEDDING = "members", "embedding"
 """Views with a meaning of their own: -log10 of the members' p-values, and the model's embedding."""
+OWNER = np.uint64(1) << np.uint64(63)
+"""Set in the codes of owners, so that none is taken for a field's value."""
 
 
 @dataclass(frozen=True)

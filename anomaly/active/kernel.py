@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from anomaly.active.items import EMBEDDING, Items, slices
+from anomaly.active.alike import RareValues, Space
+from anomaly.active.items import slices
 from anomaly.active.leaves import Forests
 from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from anomaly.active.items import Items
 
     Floats = NDArray[np.float32]
 
@@ -73,18 +76,15 @@ class ItemKernel(Estimator):
     def fit(self, X: Items) -> Self:
         """Grow the forests and learn the length scale of the embedding and how common each shared value is."""
         self.forests_ = Forests(trees=self.trees, random_state=self.random_state).fit(X)
-        self._learn_scale(X)
-        self._learn_links(X)
-        parts = np.array([self.leaves, self.nearness * (self.center_.size > 0), self.links * (self.rare_.size > 0)])
+        self.space_, self.values_ = Space().fit(X), RareValues().fit(X)
+        near, linked = self.space_.center_.size > 0, self.values_.rare_.size > 0
+        parts = np.array([self.leaves, self.nearness * near, self.links * linked])
         self.weights_ = parts / parts.sum()
         return self
 
     def marks(self, X: Items) -> Marks:
         """Return what the kernel reads of some items."""
-        points = np.zeros((len(X), 0), np.float32)
-        if self.center_.size:
-            points = ((X.views[EMBEDDING].values - self.center_) / self.scale_).astype(np.float32)
-        return Marks(self.forests_.codes(X), points, *self._held(X))
+        return Marks(self.forests_.codes(X), self.space_.points(X), *self.values_.held(X))
 
     def row(self, one: Marks, many: Marks) -> Floats:
         """Return (n,) the likeness of one item and many."""
@@ -95,35 +95,11 @@ class ItemKernel(Estimator):
             out += np.float32(self.weights_[2]) * self._common(one, many)
         return out
 
-    def _learn_scale(self, X: Items) -> None:
-        self.center_, self.scale_ = np.zeros(0, np.float32), 1.0
-        if EMBEDDING not in X.views or not X.views[EMBEDDING].names:
-            return
-        values = X.views[EMBEDDING].values.astype(np.float64)
-        self.center_ = values.mean(0).astype(np.float32)
-        # Twice the mean squared distance to the centre is the mean squared distance of two items.
-        self.scale_ = float(np.sqrt(max(((values - self.center_) ** 2).sum(1).mean(), 1e-12)))
-
-    def _learn_links(self, X: Items) -> None:
-        """Weigh each value by how few items hold it: a value that everyone holds links nobody."""
-        self.known_, self.rare_ = np.zeros(0, np.uint64), np.zeros(0)
-        if X.links is not None and len(X.links.codes):
-            self.known_, held = np.unique(X.links.codes, return_counts=True)
-            self.rare_ = np.log((len(X) + 1) / held) / np.log(len(X) + 1)
-
-    def _held(self, X: Items) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return offsets and places of the known values that items hold."""
-        if X.links is None or not len(self.known_):
-            return np.zeros(len(X) + 1, np.int64), np.zeros(0, np.int64)
-        place = np.minimum(np.searchsorted(self.known_, X.links.codes), len(self.known_) - 1)
-        known = self.known_[place] == X.links.codes
-        return np.append(0, np.cumsum(known))[X.links.offsets], place[known]
-
     def _common(self, one: Marks, many: Marks) -> Floats:
         """Return (n,) the cosine of the values held, each weighed by its rarity."""
-        weight = self.rare_[many.held] ** 2
+        weight = self.values_.rare_[many.held] ** 2
         dot, square = _sums(weight * np.isin(many.held, one.held), many.offsets), _sums(weight, many.offsets)
-        scale = float(np.linalg.norm(self.rare_[one.held])) * np.sqrt(square)
+        scale = float(np.linalg.norm(self.values_.rare_[one.held])) * np.sqrt(square)
         cosine = np.divide(dot, scale, out=np.zeros(len(dot)), where=scale > 1e-9)
         return np.asarray(cosine, np.float32)
 

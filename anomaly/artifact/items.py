@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from anomaly.active.items import EMBEDDING, MEMBERS, Items, Links
+from anomaly.active.items import EMBEDDING, MEMBERS, OWNER, Items, Links
 from anomaly.base import FeatureMatrix
 from anomaly.features.embeddings import embedding_matrix
 from anomaly.features.segments import reported
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
 _PREFIX = "score."
-_OWNER = np.uint64(1) << np.uint64(63)
-"""Set in the codes of owners, so that none is taken for a field's value."""
 
 
 def items_of_run(run: Run) -> Items:
@@ -82,7 +80,7 @@ def _event_looks(store: SequenceStore) -> tuple[dict[str, FeatureMatrix], Links]
 def _links(store: SequenceStore, places: NDArray[np.int64], item: NDArray[np.int64]) -> Links:
     """Return the owner and the distinct categorical values of every item; each event at `places` is of one `item`."""
     owner = _digests(store.entity_ids)[store.sequence_of_event()[places]]
-    columns = [owner | _OWNER]
+    columns = [owner | OWNER]
     for k, field in enumerate(store.fields):
         if field.kind == "categorical":
             codes = store.codes[places, k].astype(np.uint64)

@@ -13,8 +13,8 @@ import polars as pl
 from scipy.special import expit
 from sklearn.base import clone
 
+from anomaly.active.posterior import LabelledPosterior
 from anomaly.artifact.items import items_of
-from anomaly.artifact.posterior import LabelledPosterior
 from anomaly.base import Estimator, Statistics
 from anomaly.models.finetune import make_folds
 

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy import sparse
 
-from anomaly.active.items import EMBEDDING, MEMBERS
+from anomaly.active.alike import RareValues, Space
+from anomaly.active.items import MEMBERS, OWNER
 from anomaly.active.leaves import LeafMap
 from anomaly.base import Estimator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anomaly.active.items import Items, Links
+    from anomaly.active.items import Items
 
     Floats = NDArray[np.float64]
 
@@ -29,8 +30,6 @@ LEAVES = 256
 """Leaves that a tree of a `LeafMap` has at most."""
 EVIDENCE_CEILING = 6.0
 """Of a member's -log10 p-value; beyond, a member may not outvote the others."""
-_OWNERS = np.uint64(1) << np.uint64(63)
-"""Codes of owners have this bit, see `anomaly.artifact.items`."""
 
 
 @dataclass(frozen=True)
@@ -73,30 +72,24 @@ class Likeness(Estimator):
             for name, view in X.views.items()
             if view.names
         }
-        self.center_, self.scale_ = np.zeros(0, np.float32), 1.0
-        if EMBEDDING in X.views and X.views[EMBEDDING].names:
-            values = X.views[EMBEDDING].values.astype(np.float64)
-            self.center_ = values.mean(0).astype(np.float32)
-            self.scale_ = float(np.sqrt(max(((values - self.center_) ** 2).sum(1).mean(), 1e-12)))
+        self.space_, self.values_ = Space().fit(X), RareValues().fit(X)
         evidence = _evidence(X)
         # A member that hardly ever speaks must not shout when it does.
         self.mean_, self.unit_ = evidence.mean(0), evidence.std(0) + 0.1
-        self.known_, held = np.unique(X.links.codes if X.links else np.zeros(0, np.uint64), return_counts=True)
-        self.rare_ = np.log((len(X) + 1) / np.maximum(held, 1)) / np.log(len(X) + 1)
         return self
 
     @property
     def ways(self) -> tuple[str, ...]:
         """Names of the kernels that this pool has."""
         names = [f"leaves.{view}" for view in self.maps_]
-        names += ["near"] if self.center_.size else []
+        names += ["near"] if self.space_.center_.size else []
         names += ["members"] if len(self.mean_) else []
-        owned = self.known_ >= _OWNERS
+        owned = self.values_.known_ >= OWNER
         # Where every owner has one item, owners link nothing.
         return (
             *names,
             *(["values"] if (~owned).any() else []),
-            *(["owner"] if (self.rare_[owned] < 0.999).any() else []),
+            *(["owner"] if (self.values_.rare_[owned] < 0.999).any() else []),
         )
 
     def read(self, X: Items) -> Looks:
@@ -104,15 +97,12 @@ class Likeness(Estimator):
         features: dict[str, Any] = {
             f"leaves.{view}": _one_hot(each.codes(X.views[view])) for view, each in self.maps_.items()
         }
-        points = np.zeros((len(X), 0), np.float32)
-        if self.center_.size:
-            points = ((X.views[EMBEDDING].values - self.center_) / self.scale_).astype(np.float32)
         if len(self.mean_):
             features["members"] = (_evidence(X) - self.mean_) / self.unit_ / np.sqrt(len(self.mean_))
         for way, owner in (("values", False), ("owner", True)):
             if way in self.ways and X.links is not None:
-                features[way] = self._held(X.links, owner)
-        return Looks(features, points)
+                features[way] = self._held(X, owner)
+        return Looks(features, self.space_.points(X))
 
     def between(self, A: Looks, B: Looks) -> dict[str, Floats]:
         """Return, by way, the (n, j) likeness of each of `A` and each of `B`."""
@@ -121,15 +111,14 @@ class Likeness(Estimator):
             found["near"] = near(A.points_nd, B.points_nd)
         return found
 
-    def _held(self, links: Links, owner: bool) -> Any:
+    def _held(self, X: Items, owner: bool) -> Any:
         """Return (n, values) the rarity of the values held, each row of length 1."""
-        place = np.minimum(np.searchsorted(self.known_, links.codes), max(len(self.known_) - 1, 0))
-        kept = (self.known_[place] == links.codes) & ((links.codes >= _OWNERS) == owner)
-        item = np.repeat(np.arange(len(links)), np.diff(links.offsets))[kept]
-        weight = self.rare_[place[kept]] + 1e-9
-        length = np.sqrt(np.bincount(item, weight**2, minlength=len(links)))
-        shape = (len(links), len(self.known_))
-        return sparse.csr_matrix((weight / length[item], (item, place[kept])), shape=shape)
+        known, (offsets, place) = self.values_.known_, self.values_.held(X)
+        kept = (known[place] >= OWNER) == owner
+        item = np.repeat(np.arange(len(X)), np.diff(offsets))[kept]
+        weight = self.values_.rare_[place[kept]] + 1e-9
+        length = np.sqrt(np.bincount(item, weight**2, minlength=len(X)))
+        return sparse.csr_matrix((weight / length[item], (item, place[kept])), shape=(len(X), len(known)))
 
 
 def near(A_nd: NDArray[np.float32], B_jd: NDArray[np.float32]) -> Floats:

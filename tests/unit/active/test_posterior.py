@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from anomaly.active.items import Items, Links
-from anomaly.artifact.posterior import LabelledPosterior
+from anomaly.active.posterior import LabelledPosterior
 from anomaly.base import FeatureMatrix
 from anomaly.metrics.ranking import average_precision
 from anomaly.models.finetune import make_folds

@@ -5,6 +5,9 @@ unlabelled items, its anchors, of which it is told, with much noise, that the pr
 the labelled apart from the crowd moves the ranking. Which ways of being alike matter is not chosen, which few labels
 could not do, but averaged over.
 
+It is the process of `anomaly.active.residual_gp` for labels that come all at once: that one takes a label in a step,
+knows how sure it is of every item, and ranks the next question; this one weighs ways and anchors by hidden labels.
+
 Shapes: n items, j remembered items (labels, then anchors), l labels, u items of the crowd.
 """
 
@@ -16,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from scipy.linalg import solve
 
-from anomaly.artifact.likeness import Likeness, near
+from anomaly.active.likeness import Likeness, near
 from anomaly.base import Estimator
 from anomaly.metrics.ranking import average_precision
 

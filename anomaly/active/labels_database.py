@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _WAIT_MS = 10_000
+_MAKING = 0x6C6162656C73
+"""Of the advisory lock under which tables are made: the word labels."""
 
 
 def connect(where: Path | str, *, read_only: bool = False) -> Engine:
@@ -38,7 +40,11 @@ def connect(where: Path | str, *, read_only: bool = False) -> Engine:
     text = str(where)
     engine = _postgres(text) if "://" in text else _sqlite(Path(where), "BEGIN" if read_only else "BEGIN IMMEDIATE")
     try:
-        metadata.create_all(engine)
+        with engine.begin() as connection:
+            if engine.dialect.name == "postgresql":
+                # Two first starts at once would both find no table, and both make it.
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MAKING})")
+            metadata.create_all(connection)
     except SQLAlchemyError as error:
         engine.dispose()
         raise ArtifactError(f"{shown(where)}: the label database cannot be opened ({reason(error)})") from error

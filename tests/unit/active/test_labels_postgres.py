@@ -112,6 +112,31 @@ def test_the_database_itself_refuses_to_change_rows(log: LabelLog, statement: st
     assert [row.verdict for row in log.read()] == ["anomalous"]
 
 
+def test_first_starts_at_once_make_the_tables_once(server: str) -> None:
+    from sqlalchemy import create_engine
+
+    engine = create_engine(server.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
+    for name in ("first", "second", "third"):
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        where, wrong, start = server.replace("/postgres", f"/{name}"), [], threading.Barrier(6)
+
+        def open_one(where: str = where, wrong: list[str] = wrong, start: threading.Barrier = start) -> None:
+            start.wait()
+            try:
+                LabelLog(where, session="s").close()
+            except ArtifactError as error:
+                wrong.append(str(error))
+
+        threads = [threading.Thread(target=open_one) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+    engine.dispose()
+
+
 def test_servers_share_a_log_and_none_misses_a_row(log: LabelLog, server: str) -> None:
     logs = [LabelLog(server, session=log.session) for _ in range(4)]
     seen: list[int] = []

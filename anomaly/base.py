@@ -344,6 +344,10 @@ class Learner(Estimator, ABC):
         """Return (n,) the posterior of the pool, higher is more anomalous."""
         return self.belief().mean
 
+    def told(self) -> list[str]:
+        """Return what the labels have decided within the learner, a line each; nothing where that is one curve."""
+        return []
+
 
 class QueryStrategy(Estimator, ABC):
     """Choose the items that an analyst judges next."""

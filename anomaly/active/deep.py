@@ -130,6 +130,11 @@ class BackgroundTuning(Learner):
         """Return (k,) the posterior that the other learner gives other items."""
         return np.asarray(self.learner_.score(X))
 
+    def told(self) -> list[str]:
+        """Return whether a tuned network has a say, and what the other learner says."""
+        network = [f"the network, tuned on {self.tuned_} labels, has a say"] if self.tuned_ else []
+        return [*network, *self.learner_.told()]
+
     def _forget(self) -> None:
         self.tuned_, self._posterior = 0, np.zeros(len(self._ids))
         self._next = self.first

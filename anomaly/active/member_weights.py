@@ -89,6 +89,12 @@ class MemberWeights(Learner):
         order = np.argsort(-self.weights_, kind="stable")
         return {self.names_[k]: float(self.weights_[k]) for k in order}
 
+    def told(self) -> list[str]:
+        """Return what each member counts, once labels have moved it."""
+        if self.table_[ENSEMBLE] == 1.0:
+            return []
+        return ["weights: " + ", ".join(f"{name} {weight:.0%}" for name, weight in self.table_.items())]
+
     def _evidence(self, X: Items) -> Floats:
         columns = _columns(X)
         return np.stack([e.transform(c) for e, c in zip(self.evidence_, columns.T, strict=True)], axis=1)

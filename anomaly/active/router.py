@@ -72,13 +72,13 @@ class Router(Learner):
         count = self.first
         while count <= len(known):
             figures = self._figures(known[:count])
+            # Without an anomalous label there is nothing to be found.
+            if len(figures[self.chosen_]):
+                self.chosen_ = _winner(self.chosen_, figures)
+                row: dict[str, float | str] = {"labels": count, "chosen": self.chosen_}
+                row |= {name: float(np.mean(values)) for name, values in figures.items()}
+                self.evidence_.append(row)
             count *= 2
-            if not len(figures[self.chosen_]):
-                continue  # No anomalous label yet, so nothing to be found.
-            self.chosen_ = _winner(self.chosen_, figures)
-            row: dict[str, float | str] = {"labels": count / 2, "chosen": self.chosen_}
-            row |= {name: float(np.mean(values)) for name, values in figures.items()}
-            self.evidence_.append(row)
         if self.chosen_ not in self._fitted:
             self._fitted[self.chosen_] = self._fresh(self.chosen_).fit(self._pool)
         self.learner_ = self._fitted[self.chosen_].update(labels)
@@ -91,6 +91,15 @@ class Router(Learner):
     def score(self, X: Items) -> Floats:
         """Return (k,) the posterior that the chosen learner gives other items."""
         return self.learner_.score(X)
+
+    def told(self) -> list[str]:
+        """Return who leads, how hidden labels were ranked by each when they were last compared, and what it says."""
+        why = f"no other was compared yet; that is at {self.first} labels"
+        if self.evidence_:
+            last = self.evidence_[-1]
+            figures = ", ".join(f"{name} {last[name]:.3f}" for name in self.learners)
+            why = f"average precision of hidden labels, {last['labels']} given: {figures}"
+        return [f"{self.chosen_} leads ({why})", *self.learner_.told()]
 
     def _figures(self, labels: Labels) -> dict[str, Floats]:
         """Return each learner's average precision in every fold, once for the same labels."""

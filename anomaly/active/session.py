@@ -38,6 +38,7 @@ class Progress:
     estimate : what follows for all items: precision of the last 20, prevalence, recall, whether to stop
     waiting : items that wait for a lead
     doubled, agreement : items that two people judged, and Cohen's kappa of these
+    learnt : what the labels have decided within the learner, a line each
     """
 
     labels: int
@@ -46,6 +47,7 @@ class Progress:
     waiting: int
     doubled: int
     agreement: float | None
+    learnt: list[str]
 
 
 class LabelSession:
@@ -230,6 +232,7 @@ class LabelSession:
                 len(self.ledger.disputes()),
                 len(pairs),
                 kappa(pairs),
+                self.learner.learner.told(),
             )
 
     def disputes(self) -> list[tuple[str, list[Label]]]:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from anomaly.artifact import manifest
+from anomaly.artifact.online import kept_learner
 from anomaly.artifact.run import Run
 from anomaly.atomic import write_json
 from anomaly.commands.console import Console
@@ -124,6 +125,7 @@ def _report_data(
         item=facts["unit"],
         left_out=facts.get("left_out", {}),
         no_alert=threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy()),
+        learnt=_learnt(run),
     )
 
 
@@ -152,6 +154,14 @@ def group_rows(
         (pl.col("flagged") & pl.col("normal")).sum().alias("false"),
     )
     return table.with_columns(pl.col("group").cast(pl.String).fill_null("–")).sort("group").to_dicts()
+
+
+def _learnt(run: Run) -> list[str]:
+    """Return what labels have taught, and what they have decided; nothing where no label was learnt."""
+    learner = kept_learner(run)
+    if learner is None:
+        return []
+    return ["new events are ranked by what was labelled as well (the column posterior)", *learner.told()]
 
 
 def _drift(run: Run) -> list[dict[str, Any]]:

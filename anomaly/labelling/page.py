@@ -14,6 +14,7 @@ from anomaly.report import text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from anomaly.active.labels import Label
     from anomaly.active.leases import Lease
     from anomaly.active.session import LabelSession
     from anomaly.labelling.casebook import Casebook
@@ -54,7 +55,7 @@ class Desk:
             surprises=case.surprises,
             said=said,
             score=Markup(self.score(annotator, lease.item)) if session.has_asked(annotator.name, lease.item) else None,
-            opinions=self._opinions(annotator, lease.item),
+            opinions=self.opinions(annotator, lease.item),
             typologies=self.kinds(judged),
             **common,
         )
@@ -97,7 +98,7 @@ class Desk:
             inside=Markup(inside),
         )
 
-    def _opinions(self, annotator: Annotator, item: str) -> list[Any]:
+    def opinions(self, annotator: Annotator, item: str) -> list[Label]:
         """Return what others said, which only a lead may know while a case is open."""
         if not annotator.lead or item not in self.session.ledger.disputes():
             return []

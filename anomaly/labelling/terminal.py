@@ -11,11 +11,13 @@ from rich.table import Table
 from rich.text import Text
 
 from anomaly.active.labels import new_key
+from anomaly.labelling.identity import Annotator
 from anomaly.report.text import amount, clean, identity, p_value, share
 
 if TYPE_CHECKING:
     from typing import TextIO
 
+    from anomaly.active.labels import Label
     from anomaly.active.leases import Lease
     from anomaly.labelling.casebook import Case
     from anomaly.labelling.page import Desk
@@ -24,7 +26,9 @@ VERDICTS = {"a": "anomalous", "n": "normal", "u": "unsure", "s": "skipped", "e":
 HELP = """\
 a anomalous   n normal   u unsure   s skip   e escalate   z undo
 x show the score   o ID open a case   f TEXT find   h help   q leave
+w what the labels have decided
 After a letter may follow a kind, and after // a comment:   a click_fraud // five orders in a minute"""
+LEAD = "d what you are to settle"
 _ROWS = 30
 
 
@@ -51,6 +55,7 @@ class Terminal:
         self.session = desk.session
         self.annotator = annotator
         self.lead = lead
+        self.help = f"{HELP}\n{LEAD}" if lead else HELP
         self.source = source or sys.stdin
         width = None if sink is None and sys.stdout.isatty() else 120
         # Text of the data is shown as text: no markup, no control characters.
@@ -58,7 +63,7 @@ class Terminal:
 
     def run(self) -> None:
         """Go from case to case until somebody leaves or nothing is left."""
-        self.console.print(HELP + "\n")
+        self.console.print(self.help + "\n")
         lease = self._next()
         while lease is not None:
             begun = time.monotonic()
@@ -96,9 +101,21 @@ class Terminal:
         elif letter == "f" and rest.strip():
             for _, item, owner in self.desk.book.search(rest):
                 self.console.print(f"  {identity(item)}  {identity(owner)}")
+        elif letter == "w":
+            learnt = self.session.progress().learnt
+            self.console.print("\n".join(clean(text, 400) for text in learnt) or "one curve over all of them")
+        elif letter == "d" and self.lead:
+            self._disputes()
         else:
-            self.console.print(HELP)
+            self.console.print(self.help)
         return lease
+
+    def _disputes(self) -> None:
+        disputes = self.session.disputes()
+        for item, words in disputes:
+            self.console.print(f"  {identity(item)}  {', '.join(map(_said, words))}")
+        if not disputes:
+            self.console.print("nothing waits: where two judged a case, they agree")
 
     def _next(self) -> Lease | None:
         lease = self.session.next(self.annotator)
@@ -138,6 +155,8 @@ class Terminal:
         self.console.print(
             Text(identity(case.item), "bold"), f"{owner}{place}{amount(case.n_events, 'event')} {case.first}"
         )
+        for word in self.desk.opinions(Annotator(self.annotator, self.lead), lease.item):
+            self.console.print(f"  {_said(word)}" + (f" // {clean(word.note, 300)}" if word.note else ""))
         told = self.desk.book.tell(places[lease.item])
         for text in [f"{reason.title}: {reason.sentence}" for reason in told] or case.surprises:
             self.console.print(f"  - {clean(text, 300)}")
@@ -161,3 +180,7 @@ class Terminal:
             values = [clean(text, 24) + ("*" if changed else "") for _, text, changed in event.values]
             table.add_row(str(event.number), event.time[11:] or event.time, *values, bar)
         self.console.print(table)
+
+
+def _said(word: Label) -> str:
+    return f"{clean(word.annotator, 40)}: {word.verdict}"

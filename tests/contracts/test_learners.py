@@ -151,6 +151,11 @@ def test_the_router_goes_to_whoever_ranks_hidden_labels_better() -> None:
     assert chosen == ["weights", "weights", "residual_gp", "residual_gp", "weights"]
     evidence = router.update(labels).evidence_
     assert [row["labels"] for row in evidence] == [20, 40]
+    assert router.told()[0].startswith("residual_gp leads (average precision of hidden labels, 40 given: weights 0.")
+    leads, weights = router.update(labels[:19]).told()
+    assert leads == "weights leads (no other was compared yet; that is at 20 labels)" and weights.startswith(
+        "weights: "
+    )
     assert all(row["residual_gp"] > row["weights"] for row in evidence)  # type: ignore[operator]
 
 
@@ -158,6 +163,7 @@ def test_weights_show_which_member_earns_its_keep() -> None:
     learner = MemberWeights().fit(crowd()).update(verdicts(80))
     assert next(iter(learner.table_)) == "b" and sum(learner.table_.values()) == pytest.approx(1.0)
     assert min(learner.table_.values()) >= 0
+    assert learner.told()[0].startswith("weights: b ") and learner.update(Labels.of()).told() == []
 
 
 def test_leaf_weights_lift_anomalous_labels_above_the_quantile() -> None:

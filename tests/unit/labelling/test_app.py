@@ -70,6 +70,11 @@ def test_a_token_is_needed_beyond_this_machine(visit):
     assert visit(guarded=True).get(f"/enter?token={gate.token}").text.count(gate.token) == 1
 
 
+def test_the_progress_tells_what_labels_have_decided(desk, visit, monkeypatch):
+    monkeypatch.setattr(desk.session.learner.learner, "told", lambda: ["weights: <b>ngram</b> 60%"])
+    assert '<p class="note">weights: &lt;b&gt;ngram&lt;/b&gt; 60%</p>' in visit().enter().get("/case").text
+
+
 def test_only_leads_see_what_is_to_be_settled(visit):
     assert visit().enter("ann").get("/disputes").status_code == 403
     assert visit().enter("eve").get("/disputes").status_code == 200

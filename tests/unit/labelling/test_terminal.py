@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 
 from anomaly.active.labels import Label
+from anomaly.active.learner import ActiveLearner
+from anomaly.active.member_weights import MemberWeights
+from anomaly.active.session import LabelSession
 from anomaly.labelling.terminal import Terminal
 
 
 @pytest.fixture
 def talk(desk):
-    def say(*lines: str) -> str:
-        sink = io.StringIO()
-        Terminal(desk, "ann", source=io.StringIO("".join(f"{line}\n" for line in lines)), sink=sink).run()
+    def say(*lines: str, lead: bool = False) -> str:
+        source, sink = io.StringIO("".join(f"{line}\n" for line in lines)), io.StringIO()
+        Terminal(desk, "ann", lead=lead, source=source, sink=sink).run()
         return sink.getvalue()
 
     return say
@@ -37,6 +41,23 @@ def test_undo_skip_escalate_and_the_score(talk, desk):
     assert "p-value" in shown and "taken back" in shown and "s7-0" in shown and "no such item" in shown
     assert desk.session.log.read()[-1].item == "s9-0"
     assert desk.session.leases.held() == []
+
+
+def test_a_lead_sees_what_waits_and_what_was_said(talk, desk):
+    desk.session.log.extend([Label("s9-0", "anomalous", "bob", note="five cards"), Label("s9-0", "normal", "eve")])
+    assert "settle" not in talk("d", "q")
+    shown = talk("d", "o s9-0", "n", "d", lead=True)
+    assert "s9-0  bob: anomalous, eve: normal" in shown and "  bob: anomalous // five cards" in shown
+    assert "nothing waits" in shown and desk.session.log.read()[-1].policy == "lead"
+
+
+def test_what_the_labels_have_decided(talk, desk):
+    assert "one curve over all of them" in talk("w")
+    weights = ActiveLearner(desk.book.items, MemberWeights())
+    desk = replace(desk, session=LabelSession(weights, desk.session.log))
+    shown = io.StringIO()
+    Terminal(desk, "ann", source=io.StringIO("a\nn\nw\n"), sink=shown).run()
+    assert "weights: " in shown.getvalue()
 
 
 def test_the_end_of_the_input_ends_the_session(talk, desk):

@@ -104,3 +104,9 @@ def test_columns_left_out_and_the_lack_of_alerts_are_told_with_their_reasons(dat
     assert "No alert: the highest score is low." in page
     page = render(data)
     assert "Columns left out" not in page and "No alert" not in page
+
+
+def test_what_labels_have_decided_is_a_section_of_its_own(data):
+    page = render(replace(data, learnt=["weights: <b>ngram</b> 60%"]))
+    assert '<section id="learnt">' in page and "weights: &lt;b&gt;ngram&lt;/b&gt; 60%" in page
+    assert 'id="learnt"' not in render(data)

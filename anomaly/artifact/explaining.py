@@ -76,8 +76,9 @@ def explain_run(
     if events is not None:
         store = _prepared(run, events, history, bad_rows, max_bad)
     wanted = None if ids is None else [ids] if isinstance(ids, (str, int)) else list(ids)
-    chosen = _items(run, store, wanted, top, own=events is None)
-    return Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explainer.explain(chosen))
+    places = _places(run, store, wanted, top, own=events is None)
+    explained = explainer.explain(store, places)
+    return Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explained)
 
 
 def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad: float) -> SequenceStore:
@@ -93,15 +94,13 @@ def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad
     return prepared.store
 
 
-def _items(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> SequenceStore:
-    """Return the sequences to explain; where the event is the item, each with its past and ended by it."""
+def _places(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> NDArray[np.int64]:
+    """Return the places of the sequences to explain, of the events where these are the items."""
     by_event = run.facts["unit"] == "event"
     names = event_ids(store) if by_event else store.sequence_ids
     if ids is None:
-        places = _highest(run, store, names, top, own=own)
-    else:
-        places = _find(names, ids, "event" if by_event else "sequence")
-    return cut_after(store, places) if by_event else store.take(places)
+        return _highest(run, store, names, top, own=own)
+    return _find(names, ids, "event" if by_event else "sequence")
 
 
 def _highest(run: Run, store: SequenceStore, names: pl.Series, top: int, *, own: bool) -> NDArray[np.int64]:
@@ -132,11 +131,3 @@ def event_ids(store: SequenceStore) -> pl.Series:
     import polars as pl
 
     return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids
-
-
-def cut_after(store: SequenceStore, places: NDArray[np.int64]) -> SequenceStore:
-    """Return, for each event, its sequence up to and with it; known as the whole one, as it was when it was scored."""
-    owners = np.searchsorted(store.offsets, places, side="right") - 1
-    taken = store.take(owners).for_edits()
-    length = places - store.offsets[owners] + 1
-    return taken.keep_events(taken.position() < np.repeat(length, taken.lengths))

@@ -35,12 +35,14 @@ class Rows:
     value : (R,) codes
     contexts : one (R,) array of context ids per order, from no context to the longest
     sequence : (R,) the place of each row's sequence
+    fold : (R,) the fold that is left out when it is scored, see `SequenceStore.fold_of_event`
     kept : (R,) False for the events that are another sequence's past
     """
 
     value: Ints
     contexts: list[Ints]
     sequence: Ints
+    fold: Ints
     kept: NDArray[np.bool_]
 
     def counted(self) -> Rows:
@@ -48,12 +50,13 @@ class Rows:
         where = self.kept
         if where.all():
             return self
-        return Rows(self.value[where], [c[where] for c in self.contexts], self.sequence[where], self.kept[where])
+        contexts = [c[where] for c in self.contexts]
+        return Rows(self.value[where], contexts, self.sequence[where], self.fold[where], self.kept[where])
 
-    def own(self, known: NDArray[np.bool_]) -> Own:
-        """Return the rows whose sequences are `known` (N,) from `fit`."""
-        events = np.flatnonzero(self.kept & known[self.sequence])
-        return Own(events, self.sequence[events])
+    def own(self, counted: NDArray[np.bool_]) -> Own:
+        """Return the rows that were `counted` in `fit`, see `were_counted`."""
+        events = np.flatnonzero(self.kept & counted[: len(self.value)])
+        return Own(events, self.fold[events])
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,15 @@ class Chain:
 
     def rows(self, X: SequenceStore) -> Rows:
         """Return the column's rows; the end symbols follow after all events."""
-        value, sequence, kept = as_ints(X.codes[:, self.column], self.n_values), X.sequence_of_event(), reported(X)[1]
+        value, kept = as_ints(X.codes[:, self.column], self.n_values), reported(X)[1]
+        sequence, fold = X.sequence_of_event(), X.fold_of_event()
         if self.ends:
             value = np.concatenate([value, np.full(len(X), self.n_values - 2)])
             sequence = np.concatenate([sequence, np.arange(len(X))])
+            fold = np.concatenate([fold, np.arange(len(X))])
             kept = np.concatenate([kept, np.ones(len(X), bool)])
         contexts = [np.zeros(len(value), np.int64), *self._contexts(self._part_codes(X))]
-        return Rows(value, contexts, sequence, kept)
+        return Rows(value, contexts, sequence, fold, kept)
 
     def _part_codes(self, X: SequenceStore) -> list[Ints]:
         out = []
@@ -147,7 +152,8 @@ def surprisals(tables: list[ConditionalCounts], rows: Rows, own: Own) -> list[Fl
 
 def choose_parts(X: SequenceStore, columns: list[int], order: int, seed: int, sample: int = 30_000) -> list[list[Part]]:
     """Return each column's context: its natural first part, then those that most raise the held-out likelihood."""
-    X = _sample(X, sample, seed)
+    # A sequence's own events must not choose its contexts, whatever the items are: whole sequences are left out.
+    X = _sample(replace(X, learnt=None), sample, seed)
     chosen = []
     for k, column in enumerate(columns):
         # The first column follows itself; every other one follows the first column of its own event.
@@ -174,7 +180,7 @@ def _loss(X: SequenceStore, column: int, parts: list[Part]) -> float:
     rows = chain.rows(X).counted()
     if not len(rows.value):
         return 0.0
-    return float(surprisals(count(rows, chain), rows, rows.own(np.ones(len(X), bool)))[-1].mean())
+    return float(surprisals(count(rows, chain), rows, rows.own(np.ones(len(rows.value), bool)))[-1].mean())
 
 
 def _sample(X: SequenceStore, events: int, seed: int) -> SequenceStore:

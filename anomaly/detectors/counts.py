@@ -1,17 +1,22 @@
-"""Weighted counts of values within contexts, and what each sequence itself added to them.
+"""Weighted counts of values within contexts, and what each fold itself added to them.
 
-Contexts and values are small integers; a pair is packed into one. Shapes: R rows (events), K distinct pairs.
+Contexts and values are small integers; a pair is packed into one. Shapes: T events, N sequences, R rows (events, and
+ends), K distinct pairs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.detectors.dictionary import Dictionary, Ints
+from anomaly.features.segments import reported
+
+if TYPE_CHECKING:
+    from anomaly.sequences.store import SequenceStore
 
 Float = NDArray[np.float64]
 
@@ -30,15 +35,15 @@ class Groups(NamedTuple):
         return np.asarray(np.bincount(self.of_row, weights=weight)[self.of_row], np.float64)
 
 
-def group(sequence: Ints, label: Ints, span: int) -> Groups:
-    """Group rows by sequence and label below `span`; quick where the rows of a sequence lie together."""
+def group(fold: Ints, label: Ints, span: int) -> Groups:
+    """Group rows by fold and label below `span`; quick where the rows of a fold lie together."""
     if not len(label):
         return Groups(label, label)
-    # Labels too large to share 64 bits with the sequence are made small first.
-    if span > 2**62 // (int(sequence.max()) + 1):
+    # Labels too large to share 64 bits with the fold are made small first.
+    if span > 2**62 // (int(fold.max()) + 1):
         label = np.unique(label, return_inverse=True)[1].astype(np.int64)
         span = int(label.max()) + 1
-    packed = sequence * np.int64(span) + label
+    packed = fold * np.int64(span) + label
     order = np.argsort(packed, kind="stable")
     starts = np.diff(packed[order], prepend=-1) != 0
     of_row = np.empty(len(packed), np.int64)
@@ -48,17 +53,17 @@ def group(sequence: Ints, label: Ints, span: int) -> Groups:
 
 @dataclass(frozen=True)
 class Own:
-    """The rows whose sequences were counted in `fit`, to score these as if they had not been.
+    """The rows that were counted in `fit`, to score these as if they had not been.
 
     Attributes
     ----------
     events : places of these rows
-    sequence : the sequence of each
+    fold : the fold of each, whose rows are left out together
     weight : what each row added, 1 where None
     """
 
     events: Ints
-    sequence: Ints
+    fold: Ints
     weight: Float | None = None
 
 
@@ -98,7 +103,7 @@ class ConditionalCounts:
         return cls(pairs, counts.astype(np.float64), totals.astype(np.float64), types.astype(np.float64), n_values)
 
     def look_up(self, context: Ints, value: Ints, own: Own | None = None) -> Evidence:
-        """Return what was counted, less what the rows' own sequences added where `own` names these."""
+        """Return what was counted, less what the rows' own folds added where `own` names these."""
         pair = context * self.n_values + value
         found = Evidence(self._count(pair), self.totals[context], self.types[context])
         if own is None or not len(own.events):
@@ -110,7 +115,7 @@ class ConditionalCounts:
         pair = context * self.n_values + value
         found = self._count(pair)
         if own is not None and len(own.events):
-            same = group(own.sequence, pair[own.events], len(self.totals) * self.n_values)
+            same = group(own.fold, pair[own.events], len(self.totals) * self.n_values)
             found[own.events] = _remainder(found[own.events], same.sums(own.weight))
         return found
 
@@ -121,16 +126,29 @@ class ConditionalCounts:
 def _without_own(found: Evidence, own: Own, pair: Ints, context: Ints, n_contexts: int, n_values: int) -> Evidence:
     at = own.events
     joint, total, types = found
-    same_pair = group(own.sequence, pair[at], n_contexts * n_values)
-    same_context = group(own.sequence, context[at], n_contexts)
+    same_pair = group(own.fold, pair[at], n_contexts * n_values)
+    same_context = group(own.fold, context[at], n_contexts)
     added, before = same_pair.sums(own.weight), joint[at]
-    # A value that only this sequence has shown in the context is one distinct value less.
+    # A value that only this fold has shown in the context is one distinct value less.
     one = same_pair.a_row
     vanished = np.bincount(same_context.of_row[one], weights=added[one] >= before[one] - _EXACT)
     joint[at] = _remainder(before, added)
     total[at] = _remainder(total[at], same_context.sums(own.weight))
     types[at] = np.maximum(types[at] - vanished[same_context.of_row], 0.0)
     return Evidence(joint, total, types)
+
+
+def were_counted(X: SequenceStore, keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return (T + N,) which reported events, and then which ends, were counted in `fit`.
+
+    Sequences are known by their keys; where single events are the items, the store says which were learnt.
+    """
+    if X.learnt is None:
+        known = np.isin(X.keys(), keys)
+        known_T = np.repeat(known, X.lengths)
+    else:
+        known, known_T = np.zeros(len(X), bool), X.was_learnt()
+    return np.concatenate([known_T & reported(X)[1], known])
 
 
 def _remainder(whole: Float, part: Float) -> Float:

@@ -31,8 +31,9 @@ class Contrast(NamedTuple):
 class Habits:
     """Damped counts of one column: everybody's and, within each entity, its own; one table per order.
 
-    The k repetitions of a value within a sequence count as sqrt(k) together, in learning and in scoring: commands come
-    in bursts, and a burst is one decision (Rennie et al. 2003, section 4.1, with a root for the logarithm).
+    The k repetitions of a value within a fold, most often a sequence, count as sqrt(k) together, in learning and in
+    scoring: commands come in bursts, and a burst is one decision (Rennie et al. 2003, section 4.1, with a root for the
+    logarithm).
 
     Attributes
     ----------
@@ -67,15 +68,15 @@ class Habits:
             entities.append(counted)
         return cls(chain, everybody, entities, seen, n_entities)
 
-    def contrast(self, rows: Rows, entity: NDArray[Any], known: NDArray[np.bool_]) -> Contrast:
-        """Return one ratio per order; 0 for an entity without a profile once the sequence itself is left out.
+    def contrast(self, rows: Rows, entity: NDArray[Any], counted: NDArray[np.bool_]) -> Contrast:
+        """Return one ratio per order; 0 for an entity without a profile once the fold itself is left out.
 
-        `known` (N,) names the sequences that were in `fit`.
+        `counted` names the rows that were counted in `fit`.
         """
         owner = np.where(entity < self.n_entities, entity, 0)[rows.sequence].astype(np.int64)
         weight = _damped(rows, self.chain.n_values)
-        plain = rows.own(known)
-        own = Own(plain.events, plain.sequence, weight[plain.events])
+        plain = rows.own(counted)
+        own = Own(plain.events, plain.fold, weight[plain.events])
         others: Float = np.full(len(rows.value), 1.0 / (self.chain.n_values - 1))
         prior: Float = others
         profile, ratios = owner > 0, []
@@ -102,4 +103,4 @@ class Habits:
 
 
 def _damped(rows: Rows, n_values: int) -> Float:
-    return np.asarray(1.0 / np.sqrt(group(rows.sequence, rows.value, n_values).sums()))
+    return np.asarray(1.0 / np.sqrt(group(rows.fold, rows.value, n_values).sums()))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from anomaly.base import Analysis, EventDetector, Statistics, Tail
 from anomaly.detectors.contexts import Chain, choose_parts, count, surprisals
-from anomaly.detectors.counts import ConditionalCounts, Float
+from anomaly.detectors.counts import ConditionalCounts, Float, were_counted
 from anomaly.detectors.habits import Contrast, Habits
 from anomaly.errors import ConfigError, DataError
 from anomaly.features.segments import (
@@ -44,14 +44,15 @@ class NGramDetector(EventDetector):
     The first field is conditioned on its predecessor, every other field on the first field of its own event; further
     parts of the context are those that leave-one-out likelihood asks for. A sequence that was in `fit`, known by its
     key, is scored without what it added to the counts, so that it is scored as if it were new; the price is that its
-    events' scores are those of that whole sequence.
+    events' scores are those of that whole sequence. Where single events are the items, the fold is left out that the
+    event lies in, see `SequenceStore.fold_of_event`.
 
     Parameters
     ----------
     max_order : codes of context; 0 leaves frequencies alone
     kinds : kinds of field whose surprisal is read; all fields where a store has none of these kinds
     contrast_kinds : kinds of field that the contrast reads
-    leave_out : score a sequence of `fit` without its own counts
+    leave_out : score what was in `fit` without its own counts
     statistic : the statistic that `decision_function` returns
     block_events : events that are scored at a time
     """
@@ -174,16 +175,16 @@ class NGramDetector(EventDetector):
         return [Habits.of(chain, chain.rows(X), X.entity) for chain in chains]
 
     def _pass(self, X: SequenceStore) -> _Pass:
-        known = np.isin(X.keys(), self.keys_) if self.leave_out else np.zeros(len(X), bool)
+        counted = were_counted(X, self.keys_) & self.leave_out
         low, high, ends = [], [], None
         for chain, tables in zip(self.chains_, self.tables_, strict=True):
             rows = chain.rows(X)
-            found = surprisals(tables, rows, rows.own(known))
+            found = surprisals(tables, rows, rows.own(counted))
             if chain.ends:
                 ends = found[-1][X.n_events :]
             low.append(found[0][: X.n_events])
             high.append(found[-1][: X.n_events])
-        contrasts = [habits.contrast(habits.chain.rows(X), X.entity, known) for habits in self.habits_]
+        contrasts = [habits.contrast(habits.chain.rows(X), X.entity, counted) for habits in self.habits_]
         return _Pass(np.stack(low, 1), np.stack(high, 1), ends, contrasts)
 
     def _of_sequences(self, X: SequenceStore, found: _Pass) -> Statistics:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Analysis, EventDetector, Statistics
-from anomaly.detectors.counts import ConditionalCounts, Own, as_ints
+from anomaly.detectors.counts import ConditionalCounts, Own, as_ints, were_counted
 from anomaly.detectors.dictionary import Dictionary, Ints
 from anomaly.errors import ConfigError, DataError
 from anomaly.features.segments import blocks, distinct, reported, segment_max, segment_mean
@@ -29,7 +29,7 @@ class RarityDetector(EventDetector):
     Parameters
     ----------
     max_pairs : pairs of fields that are counted; those that depend most on each other are kept
-    leave_out : score a sequence that was in `fit` without what it added to the counts
+    leave_out : score what was in `fit` without what it added to the counts: the sequence, or the fold of the event
     statistic : what `decision_function` returns; None is the largest rarity of pairs, of values in a single field
     """
 
@@ -138,12 +138,10 @@ class RarityDetector(EventDetector):
     def _rarities(self, X: SequenceStore) -> tuple[Float, Float]:
         """Return (T, F) rarities of values and (T, P) of pairs, in nats."""
         self._check_fitted()
-        known = np.isin(X.keys(), self.keys_) if self.leave_out else np.zeros(len(X), bool)
-        sequence = X.sequence_of_event()
-        events = np.flatnonzero(reported(X)[1] & known[sequence])
-        own = Own(events, sequence[events])
+        events = np.flatnonzero(were_counted(X, self.keys_)[: X.n_events] & self.leave_out)
+        own = Own(events, X.fold_of_event()[events])
         total = np.full(X.n_events, self.n_events_)
-        total[events] -= np.maximum(X.lengths - X.context, 0)[own.sequence]
+        total[events] -= np.bincount(own.fold)[own.fold]
         rest, nothing = np.log(np.maximum(total, 0) + 1.0), np.zeros(X.n_events, np.int64)
         codes = [as_ints(X.codes[:, k], size) for k, size in enumerate(self.sizes_)]
         values_TF, pairs_TP = np.empty((X.n_events, len(codes))), np.empty((X.n_events, len(self.pairs_)))

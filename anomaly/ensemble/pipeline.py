@@ -21,7 +21,7 @@ from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.power import power_rows
 from anomaly.ensemble.ratio import LikelihoodRatio
 from anomaly.errors import DataError
-from anomaly.features.segments import reported
+from anomaly.features.segments import distinct, reported
 from anomaly.sequences.past import with_past, without_past
 from anomaly.sequences.pieces import scales
 from anomaly.sequences.split import latest_per_entity
@@ -103,6 +103,8 @@ class CalibratedEnsemble(Detector):
 
     reads = "sequences"
 
+    keys_: NDArray[np.uint64] | None = None
+    """Where the event is the item, the sorted keys of what was learnt of each sequence; None in runs of before."""
     labelled_: Any = None
     """What has learnt from labels, see `anomaly.artifact.labelled`; it ranks anew what was scored without them."""
 
@@ -151,6 +153,7 @@ class CalibratedEnsemble(Detector):
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
         train, held_out = self._split(self._seen(X))
+        self.keys_ = None if self.unit == "sequence" else distinct(train.keys())
         self.bank_ = MemberBank(
             members=self.members, aggregates=self.aggregates, unit=self.unit, random_state=self.random_state
         )
@@ -230,7 +233,9 @@ class CalibratedEnsemble(Detector):
         return power_rows(self.corrupted_scores_, threshold)
 
     def _seen(self, X: SequenceStore) -> SequenceStore:
-        """Return the store with its ends open where in training they told nothing."""
+        """Return the store with its ends open where in training they told nothing, and what was learnt of it named."""
+        if self.keys_ is not None and X.learnt is None:
+            X = replace(X, learnt=X.longest_known(self.keys_))
         return replace(X, closed=X.closed and self.closed_)
 
     def _sequences(self, X: SequenceStore) -> Split:
@@ -242,6 +247,7 @@ class CalibratedEnsemble(Detector):
             return X.take(train), X.take(latest)
         cut_N = np.maximum(((1 - self.held_out) * X.lengths).astype(np.int64), 1)
         head_T = X.position() < np.repeat(cut_N, X.lengths)
+        X = replace(X, learnt=cut_N)
         return X.keep_events(head_T), replace(X, context=np.maximum(X.context, cut_N))
 
     def _items(self, X: SequenceStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

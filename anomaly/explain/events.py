@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from anomaly.base import EventDetector
+from anomaly.base import Analysis, EventDetector
 from anomaly.detectors.neural import NextEventDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
@@ -166,14 +166,13 @@ def pace(axis: Axis, r: EventResiduals) -> NDArray[Any]:
     return codes
 
 
-def event_parts(member: EventDetector, axis: Axis, _: EventResiduals | None = None) -> Parts:
+def event_parts(member: EventDetector, axis: Axis, analysis: Analysis) -> Parts:
     """Return what carries each statistic of the last event of every sequence, where the event is the item."""
-    fields = _lay(axis, member.field_names, np.maximum(member.score_fields(axis.store), 0.0))
+    fields = _lay(axis, member.field_names, np.maximum(analysis.fields_TF, 0.0))
     last = np.zeros((axis.store.n_events, 1))
     last[axis.last_N[axis.ragged.filled]] = 1.0
     high: dict[str, tuple[Any, bool]] = {"": (fields * last, True)}
-    names = member.event_statistics(axis.store.take([0])).names
-    for name in names:
+    for name in analysis.event_statistics.names:
         field = name.rpartition(".")[2]
         if field in axis.fields:
             high[name] = axis.spread({field: last[:, 0]}), True

@@ -19,9 +19,10 @@ from anomaly.explain.axis import Axis
 from anomaly.explain.deletion import alike_together, delete
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
+from anomaly.explain.items import items
 from anomaly.explain.lookup import STEP, counted_codes, to_events
 from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
-from anomaly.scores.statistics import EventResiduals, Ragged
+from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +178,8 @@ class EnsembleExplainer(Explainer):
     def explain(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Explain the sequences at some places of a store; all of them where none are named.
 
-        Where the event is the item, each is the last event of a sequence that holds it and its past.
+        Where the event is the item, the places are those of events, which are explained each at the end of its past;
+        where none are named, every sequence's last.
         """
         return self.refine(self.split(X, indices))
 
@@ -201,13 +203,10 @@ class EnsembleExplainer(Explainer):
 
     def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Return the parts alone: nothing is tried, and the events are ranked by them."""
-        X = X if indices is None else X.take(indices)
-        X, past_n = replace(X, closed=X.closed and self.ensemble.closed_), X.context
-        if self.ensemble.unit == "event":
-            X = replace(X, context=X.lengths - 1)
+        X, past_n, analyses = items(self.ensemble, X, indices)
         neural = {n: m for n, m in self.ensemble.bank_.event_members_.items() if isinstance(m, NeuralDetector)}
         residuals = {name: member.residuals(X) for name, member in neural.items()}
-        analyses = {name: member.analyse_residuals(X, residuals[name]) for name, member in neural.items()}
+        analyses |= {name: member.analyse_residuals(X, residuals[name]) for name, member in neural.items()}
         statistics, lengths = self._statistics(X, analyses)
         p_nm = self.ensemble.calibrator_.p_values(statistics, lengths)
         evidence_n = self.ensemble.combiner_.combine(p_nm)
@@ -216,7 +215,8 @@ class EnsembleExplainer(Explainer):
         low_nm = self._low(statistics, lengths)
         axis = Axis.of(X)
         ledger = Ledger(axis)
-        exact, embedding_ND = self._events(ledger, statistics.names, part_nm, p_nm, low_nm, residuals)
+        known = analyses if self.ensemble.unit == "event" else residuals
+        exact, embedding_ND = self._events(ledger, statistics.names, part_nm, p_nm, low_nm, known)
         features, feature_nK, more = self._features(X, statistics.names, part_nm, embedding_ND)
         if features is not None:
             tables = [name.split(".", 1)[0] in self.ensemble.bank_.table_members_ for name in statistics.names]
@@ -282,13 +282,13 @@ class EnsembleExplainer(Explainer):
         part_nm: Floats,
         p_nm: Floats,
         low_nm: NDArray[np.bool_],
-        residuals: Mapping[str, EventResiduals],
+        known: Mapping[str, Any],
     ) -> tuple[dict[str, bool], NDArray[np.float32] | None]:
         """Book what the statistics of event members carry; return which are exact, and the leader's embedding."""
         exact, embedding, axis = {}, None, ledger.axis
-        find = event_parts if self.ensemble.unit == "event" else parts
+        find: Any = event_parts if self.ensemble.unit == "event" else parts
         for member, detector in self.ensemble.bank_.event_members_.items():
-            found = find(detector, axis, residuals.get(member))
+            found = find(detector, axis, known.get(member))
             embedding = found.embedding_ND if embedding is None else embedding
             ledger.surprise_T = found.surprise_T if ledger.surprise_T is None else ledger.surprise_T
             for k in (k for k, name in enumerate(names) if name.split(".", 1)[0] == member):

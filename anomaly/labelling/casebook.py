@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from anomaly.artifact.explaining import cut_after
 from anomaly.explain.values import moments, present, restored, value_texts
 from anomaly.explain.words import duration
 from anomaly.features.segments import reported
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from anomaly.active.labels import Label
     from anomaly.artifact.run import Run
     from anomaly.labelling.reasons import Reason, Reasons
-    from anomaly.sequences.store import SequenceStore
 
 MARKED = 5
 DRAWN, LISTED = 400, 80
@@ -165,11 +163,8 @@ class Casebook:
 
     def tell(self, place: int) -> list[Reason]:
         """Return the reasons of an item; the first time it takes a moment."""
-        return self.reasons.tell(place, self._alone(place)) if self.reasons else []
-
-    def _alone(self, place: int) -> SequenceStore:
-        """Return an item as the only one; of an event, what came before and itself."""
-        return cut_after(self.store, self._kept[[place]]) if self.by_event else self.store.take([place])
+        at = int(self._kept[place]) if self.by_event else place
+        return self.reasons.tell(place, self.store, at) if self.reasons else []
 
     def sequence_of(self, place: int) -> int:
         """Return the place of an item's sequence."""

@@ -6,6 +6,8 @@ from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from anomaly.artifact.explaining import explainer_of
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.sentences import title
@@ -44,12 +46,12 @@ class Reasons:
         """Return the reasons of a case that were told before, at once."""
         return self._told.get(place)
 
-    def tell(self, place: int, store: SequenceStore) -> list[Reason]:
+    def tell(self, place: int, store: SequenceStore, at: int) -> list[Reason]:
         """Return the reasons of a case, none where too many wait; one is worked out at a time, so verdicts keep pace.
 
         Parameters
         ----------
-        store : the case alone; where the event is the item, ended by it
+        store, at : what holds the case, and where: the place of its sequence, or of its event where that is the item
         """
         if place in self._told:
             return self._told[place]
@@ -57,15 +59,15 @@ class Reasons:
             return []
         try:
             if place not in self._told:
-                self._told[place] = self._explain(store)
+                self._told[place] = self._explain(store, at)
                 if len(self._told) > self.kept:
                     self._told.pop(next(iter(self._told)))
             return self._told[place]
         finally:
             self._lock.release()
 
-    def _explain(self, store: SequenceStore) -> list[Reason]:
-        story = self._narrator.tell(self._narrator.explainer.explain(store))[0]
+    def _explain(self, store: SequenceStore, at: int) -> list[Reason]:
+        story = self._narrator.tell(self._narrator.explainer.explain(store, np.array([at])))[0]
         pairs = zip(story.reasons, story.sentences(), strict=True)
         return [Reason(reason.code, title(reason.code), text) for reason, text in pairs]
 

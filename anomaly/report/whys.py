@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.artifact.explaining import cut_after, event_ids, explainer_of
+from anomaly.artifact.explaining import event_ids, explainer_of
 from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.sentences import title
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import polars as pl
+    from numpy.typing import NDArray
 
     from anomaly.artifact.run import Run
     from anomaly.events.encoder import EventEncoder
@@ -58,11 +59,12 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
     explainer = explainer_of(run)
     rows = scores.sort("rank").head(EXPLAINED).with_row_index("place")
     rows = rows.filter((rows["place"] < TOLD) | rows["flagged"])
-    store = _items(explainer.reference.store, rows, by_event=run.facts["unit"] == "event")
-    if not len(store):
+    store = explainer.reference.store
+    places = _places(store, rows, by_event=run.facts["unit"] == "event")
+    if not len(places):
         return Whys()
-    explained, rows = explainer.split(store), rows.head(len(store))
-    first, rest = np.split(np.arange(len(store)), [TOLD])
+    explained, rows = explainer.split(store, places), rows.head(len(places))
+    first, rest = np.split(np.arange(len(places)), [TOLD])
     told = Narrator(explainer, events=_EVENTS).tell(explainer.refine(explained.take(first)))
     brief = Narrator(explainer, events=1, contrast=False).tell(explained.take(rest))
     reasons = {story.item: _told(story) for story in [*told, *brief]}
@@ -70,8 +72,8 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
     return Whys(cases, reasons, _clusters(explainer, explained, rows["flagged"].to_numpy()))
 
 
-def _items(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> SequenceStore:
-    """Return the items of some rows in their order, of an event its past with it, until `READ` events are read."""
+def _places(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> NDArray[np.int64]:
+    """Return the places of the items of some rows in their order, until `READ` events are read."""
     key, names = ("id", event_ids(store)) if by_event else ("sequence", store.sequence_ids)
     wanted = rows.select(key, "place").join(
         names.alias(key).to_frame().with_row_index("at").unique(key, keep="first"), on=key
@@ -79,8 +81,7 @@ def _items(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> Seque
     at = wanted.sort("place")["at"].to_numpy().astype(np.int64)
     owners = np.searchsorted(store.offsets, at, side="right") - 1 if by_event else at
     read = np.cumsum(at - store.offsets[owners] + 1 if by_event else store.lengths[owners])
-    at = at[: max(int(np.searchsorted(read, READ, side="right")), 1)]
-    return cut_after(store, at) if by_event else store.take(at)
+    return np.asarray(at[: max(int(np.searchsorted(read, READ, side="right")), 1)], np.int64)
 
 
 def _told(story: Story) -> list[Told]:

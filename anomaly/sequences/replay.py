@@ -51,6 +51,7 @@ def appended(first: SequenceStore, second: SequenceStore) -> SequenceStore:
         event_ids=None,
         pause=_both(first.pause, second.pause),
         silence=_both(first.silence, second.silence),
+        learnt=_both(first.learnt, second.learnt),
     )
 
 

@@ -27,6 +27,10 @@ _FLAT = ("codes", "values", "delta", "time", "row")
 _RAGGED = ("offsets", "entity", "context")
 _AROUND = ("pause", "silence")
 
+FOLDS = 4
+"""Of what was learnt of a sequence, where single events are the items: a fold is then as long as the fifth that
+calibrates, whose events are scored without one another as well."""
+
 
 @dataclass(frozen=True)
 class SequenceStore:
@@ -52,6 +56,8 @@ class SequenceStore:
         another sequence; None where no end is stated, there is no time, or closed sequences are no visits of entities
     edited_from : (N,) `keys` of the sequences that these are edited copies of, or None: members that leave out what a
         sequence added in `fit` know it in its copies too
+    learnt : (N,) leading events of each sequence, its past included, that were learnt from, where single events are the
+        items; None where sequences are
     n_entities : number of entity codes, the unknown one included
     closed : whether the end of a sequence means something
     has_time : whether `delta` and `time` mean something
@@ -73,6 +79,7 @@ class SequenceStore:
     pause: NDArray[np.float32] | None = None
     silence: NDArray[np.float32] | None = None
     edited_from: NDArray[np.uint64] | None = None
+    learnt: NDArray[np.int64] | None = None
     n_entities: int = 1
     closed: bool = True
     has_time: bool = True
@@ -109,6 +116,20 @@ class SequenceStore:
         """Return (T,) the place of each event in its sequence, from 0."""
         return np.arange(self.n_events) - np.repeat(self.offsets[:-1], self.lengths)
 
+    def fold_of_event(self) -> NDArray[np.int64]:
+        """Return (T,) the fold of each event, whose events are scored without one another.
+
+        It is the sequence; where single events are the items, a quarter of what was learnt of it, or what was not. An
+        event that is left out alone is vouched for by the others of its visit.
+        """
+        if self.learnt is None:
+            return self.sequence_of_event()
+        context_T, learnt_T = np.repeat(self.context, self.lengths), np.repeat(self.learnt, self.lengths)
+        position_T = self.position()
+        counted_T = (position_T >= context_T) & (position_T < learnt_T)
+        fold_T = np.where(counted_T, position_T * FOLDS // np.maximum(learnt_T, 1), FOLDS)
+        return self.sequence_of_event() * (FOLDS + 1) + fold_T
+
     def events_of(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the flat places of the events of some sequences, and the offsets these then have."""
         lengths = self.lengths[indices]
@@ -134,12 +155,12 @@ class SequenceStore:
             pause=None if self.pause is None else self.pause[index],
             silence=None if self.silence is None else self.silence[index],
             edited_from=None if self.edited_from is None else self.edited_from[index],
+            learnt=None if self.learnt is None else self.learnt[index],
         )
 
     def keep_events(self, kept_T: NDArray[np.bool_]) -> SequenceStore:
         """Return a store of the same sequences with some of their events, copied into memory."""
-        counts = np.bincount(self.sequence_of_event()[kept_T], minlength=len(self))
-        kept = np.flatnonzero(kept_T)
+        counts, kept = self._counts(kept_T), np.flatnonzero(kept_T)
         flat: dict[str, Any] = {name: rows_at(getattr(self, name), kept) for name in _FLAT}
         return replace(
             self,
@@ -148,7 +169,16 @@ class SequenceStore:
             context=np.minimum(self.context, counts),
             event_ids=None if self.event_ids is None else self.event_ids.filter(pl.Series(kept_T)),
             silence=None if self.silence is None else np.where(self._ends_with(kept_T), self.silence, np.float32(0)),
+            learnt=None if self.learnt is None else self._counts(kept_T & self.was_learnt()),
         )
+
+    def was_learnt(self) -> NDArray[np.bool_]:
+        """Return (T,) whether each event is one of the leading ones that were learnt; none where that is not known."""
+        learnt_N = np.zeros(len(self), np.int64) if self.learnt is None else self.learnt
+        return self.position() < np.repeat(learnt_N, self.lengths)
+
+    def _counts(self, some_T: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(self.sequence_of_event()[some_T], minlength=len(self))
 
     def _ends_with(self, kept_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return (N,) whether the last event of each sequence is among some events."""
@@ -165,16 +195,34 @@ class SequenceStore:
         """Return (N,) a digest of each sequence's content: codes, values, gaps, entity and length."""
         if self.edited_from is not None:
             return self.edited_from
+        flat = self._digests()
+        starts = np.minimum(self.offsets[:-1], max(self.n_events - 1, 0))
+        sums: NDArray[np.uint64] = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
+        sums[self.lengths == 0] = 0
+        return _sealed(sums, self.lengths, self.entity)
+
+    def longest_known(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Return (N,) the length of each sequence's longest beginning whose key is one of some (sorted), else 0."""
+        length_N = np.zeros(len(self), np.int64)
+        if not len(keys) or not self.n_events:
+            return length_N
+        flat, owner, length_T = self._digests(), self.sequence_of_event(), self.position() + 1
+        # A key is made of a sum, so those of all beginnings are made of the running one.
+        sums = np.cumsum(flat)
+        sums -= np.append(np.uint64(0), sums)[self.offsets[:-1] - self.offsets[0]][owner]
+        found = _sealed(sums, length_T, self.entity[owner])
+        known = keys[np.minimum(np.searchsorted(keys, found), len(keys) - 1)] == found
+        np.maximum.at(length_N, owner[known], length_T[known])
+        return length_N
+
+    def _digests(self) -> NDArray[np.uint64]:
+        """Return (T,) a digest of each event and its place in the sequence."""
         flat = np.zeros(self.n_events, np.uint64)
         columns = [*self.codes.T, *self.values.view(np.uint32).T, np.nan_to_num(self.delta).view(np.uint32)]
         for column in columns:
             flat = _mix(flat ^ column.astype(np.uint64))
         # Weighting by the position before summing keeps the order of events in the digest.
-        flat = _mix(flat ^ self.position().astype(np.uint64))
-        starts = np.minimum(self.offsets[:-1], max(self.n_events - 1, 0))
-        sums: NDArray[np.uint64] = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
-        sums[self.lengths == 0] = 0
-        return _mix(_mix(sums ^ self.lengths.astype(np.uint64)) ^ self.entity.astype(np.uint64))
+        return _mix(flat ^ self.position().astype(np.uint64))
 
     def save(self, folder: Path | str) -> Path:
         """Write the store as a folder of npy and Arrow files; the folder must not hold a store."""
@@ -295,6 +343,10 @@ def put_rows(column: NDArray[Any], places: NDArray[Any], rows: NDArray[Any]) -> 
     if column.shape[1]:
         whole = np.dtype((np.void, column.itemsize * column.shape[1]))
         column.view(whole)[places] = rows.view(whole)
+
+
+def _sealed(sums: NDArray[np.uint64], length: NDArray[np.int64], entity: NDArray[np.int32]) -> NDArray[np.uint64]:
+    return _mix(_mix(sums ^ length.astype(np.uint64)) ^ entity.astype(np.uint64))
 
 
 def _mix(x: NDArray[np.uint64]) -> NDArray[np.uint64]:

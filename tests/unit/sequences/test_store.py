@@ -37,6 +37,27 @@ def test_equal_content_has_equal_keys() -> None:
     assert turned.keys()[0] != made.keys()[0]
 
 
+def test_the_longest_beginning_that_is_known_is_found() -> None:
+    made = store()
+    begun = made.keep_events(np.array([1, 0, 1, 1, 1, 0], bool))
+    assert made.longest_known(np.sort(begun.keys())).tolist() == [1, 1, 0, 2]
+    assert made.longest_known(np.sort(made.keys())).tolist() == made.lengths.tolist()
+    other = made.take([3, 0, 1])
+    assert other.longest_known(np.sort(begun.take([3]).keys())).tolist() == [2, 0, 0]
+    assert other.longest_known(np.zeros(0, np.uint64)).tolist() == [0, 0, 0]
+
+
+def test_what_was_learnt_goes_with_its_events() -> None:
+    codes = np.full((12, 1), 3)
+    made = replace(SequenceStore.from_codes(codes, [10, 2]), learnt=np.array([8, 0]))
+    assert made.take([1, 0]).learnt.tolist() == [0, 8]
+    assert made.keep_events(np.arange(12) % 2 == 1).learnt.tolist() == [4, 0]
+    assert made.fold_of_event().tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 9, 9]
+    past = replace(made, context=np.array([3, 0])).fold_of_event()
+    assert past[:4].tolist() == [4, 4, 4, 1]
+    assert replace(made, learnt=None).fold_of_event().tolist() == [0] * 10 + [1] * 2
+
+
 def test_the_silence_after_a_sequence_goes_with_its_last_event(tmp_path: Path) -> None:
     made = replace(store(), silence=np.array([5, 6, 7, 8], np.float32), pause=np.array([1, 2, 3, 4], np.float32))
     assert made.take([3, 1]).silence == pytest.approx([8, 6]) and made.take([3, 1]).pause == pytest.approx([4, 2])

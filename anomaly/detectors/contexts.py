@@ -102,14 +102,16 @@ class Chain:
     def rows(self, X: SequenceStore) -> Rows:
         """Return the column's rows; the end symbols follow after all events."""
         value, kept = as_ints(X.codes[:, self.column], self.n_values), reported(X)[1]
-        sequence, fold = X.sequence_of_event(), X.fold_of_event()
+        sequence = self._with_ends(X.sequence_of_event(), X)
+        fold = sequence if X.learnt is None else self._with_ends(X.fold_of_event(), X)
         if self.ends:
             value = np.concatenate([value, np.full(len(X), self.n_values - 2)])
-            sequence = np.concatenate([sequence, np.arange(len(X))])
-            fold = np.concatenate([fold, np.arange(len(X))])
             kept = np.concatenate([kept, np.ones(len(X), bool)])
         contexts = [np.zeros(len(value), np.int64), *self._contexts(self._part_codes(X))]
         return Rows(value, contexts, sequence, fold, kept)
+
+    def _with_ends(self, of_event: Ints, X: SequenceStore) -> Ints:
+        return np.concatenate([of_event, np.arange(len(X))]) if self.ends else of_event
 
     def _part_codes(self, X: SequenceStore) -> list[Ints]:
         out = []

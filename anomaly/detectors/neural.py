@@ -32,6 +32,7 @@ class NeuralDetector(TrainedDetector, EventDetector):
 
     `objective="next_event"` judges an event by what came before it. The others, "autoencoder", "variational" and
     "masked", judge it with the whole sequence at hand: their event scores hold where the sequence is over.
+    Nothing can be left out of a network: what it was trained on surprises it less than what is new.
     Parameters are those of `TrainedDetector`.
     """
 

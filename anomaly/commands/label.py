@@ -107,7 +107,7 @@ def open_desk(
     from anomaly.labelling.reasons import Reasons
 
     items = items_of_run(run)
-    book = Casebook(run, items, Reasons(run))
+    book = Casebook(run, items, Reasons(run, language=values["language"]))
     session = LabelSession(
         ActiveLearner(items, *parts, random_state=values["seed"]),
         log,

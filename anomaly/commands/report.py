@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from anomaly.report.whys import Whys, explain_top
 
 if TYPE_CHECKING:
     from anomaly.commands.compose import Settings
+    from anomaly.explain.words import Language
     from anomaly.scores.thresholds import ThresholdPolicy
 
 _DRIFT_FROM = 1000
@@ -46,8 +47,8 @@ def command(settings: Settings) -> None:
     out = Path(values["out"] or run.path / "report.html")
     with Console(quiet=values["quiet"]) as console:
         console.progress("writing the report")
-        told = {"labels": labels, "labels_id": values["labels_id"], "group": values["group"]}
-        report_run(run, metrics, out=out, threshold=chosen, scores=scores, **told)
+        told = {name: values[name] for name in ("labels_id", "group", "language")}
+        report_run(run, metrics, out=out, threshold=chosen, scores=scores, labels=labels, **told)
         if labels is not None:
             write_json(out.with_name("metrics.json"), metrics)
         beside = [f"{folder_beside(out).name}/{path.name}" for path in sorted(folder_beside(out).iterdir())]
@@ -72,16 +73,19 @@ def report_run(
     labels: pl.DataFrame | None = None,
     labels_id: str | None = None,
     group: str | None = None,
+    language: Language = "en",
 ) -> Path:
     """Write the page of a run and return where it lies.
 
     Parameters
     ----------
     labels, labels_id, group : the table of labels, its key and its column that groups the flags
+    language : of the reasons
     """
     found = run.scores if scores is None else scores
     groups = [] if group is None or labels is None else group_rows(found, labels, group, labels_id, run.facts["unit"])
-    data = _report_data(run, metrics, threshold or run.threshold, found, groups, group or "")
+    data = _report_data(run, metrics, threshold or run.threshold, found, language)
+    data = replace(data, groups=groups, grouped_by=group or "")
     return write_report(data, out or run.path / "report.html")
 
 
@@ -90,13 +94,12 @@ def _report_data(
     metrics: dict[str, Any] | None,
     threshold: ThresholdPolicy,
     scores: pl.DataFrame,
-    groups: list[dict[str, Any]],
-    grouped_by: str,
+    language: Language,
 ) -> ReportData:
     ensemble, facts, events = run.ensemble, run.facts, run.event_scores
     warnings = list(ensemble.warnings_)
     try:
-        whys = explain_top(run, scores)
+        whys = explain_top(run, scores, language)
     except ArtifactError as error:
         whys = Whys()
         warnings.append(f"the events of the top items are not shown: {error}")
@@ -114,8 +117,7 @@ def _report_data(
         reasons=whys.reasons,
         clusters=whys.clusters,
         drift=_drift(run),
-        groups=groups,
-        grouped_by=grouped_by,
+        language=language,
         members=_members(ensemble, metrics),
         power=_power(ensemble, threshold),
         warnings=warnings,
@@ -161,7 +163,7 @@ def _learnt(run: Run) -> list[str]:
     learner = kept_learner(run)
     if learner is None:
         return []
-    return ["new events are ranked by what was labelled as well (the column posterior)", *learner.told()]
+    return ["New events are ranked by what was labelled as well (the column posterior).", *learner.told()]
 
 
 def _drift(run: Run) -> list[dict[str, Any]]:

@@ -38,6 +38,7 @@ NAMES = {
     "cell": ("gru", "lstm", "tcn", "transformer"),
     "objective": ("next_event", "autoencoder", "variational", "masked", "contrastive", "one_class"),
     "bad_rows": ("fail", "drop"),
+    "language": ("en", "zh"),
 }
 """What a text may be, by name."""
 

@@ -38,6 +38,11 @@ class Desk:
     typologies: tuple[str, ...] = ()
     spares: int = 2
 
+    @property
+    def language(self) -> str:
+        """Language of the reasons."""
+        return self.book.reasons.language if self.book.reasons else "en"
+
     def case(self, annotator: Annotator, lease: Lease | None) -> str:
         """Return the case that somebody holds, as a fragment; the end where there is none."""
         session = self.session
@@ -52,6 +57,7 @@ class Desk:
             "case.html",
             case=case,
             reasons=case.reasons,
+            language=self.language,
             surprises=case.surprises,
             said=said,
             score=Markup(self.score(annotator, lease.item)) if session.has_asked(annotator.name, lease.item) else None,
@@ -76,7 +82,7 @@ class Desk:
     def reasons(self, item: str) -> str:
         """Return why an item ranks where it does, as a fragment; "" where nothing is told."""
         told = self.book.tell(self.session.places[item])
-        return _render("reasons.html", reasons=told, surprises=[]) if told else ""
+        return _render("reasons.html", reasons=told, language=self.language, surprises=[]) if told else ""
 
     def found(self, words: str) -> str:
         """Return what a search found, as a fragment."""

@@ -14,6 +14,7 @@ from anomaly.explain.sentences import title
 
 if TYPE_CHECKING:
     from anomaly.artifact.run import Run
+    from anomaly.explain.words import Language
     from anomaly.sequences.store import SequenceStore
 
 
@@ -33,12 +34,14 @@ class Reasons:
     run : with its sequences
     kept : cases whose reasons are kept; beyond, the oldest go
     patience : seconds to wait for others' cases before this one goes without
+    language : of what is told
     """
 
-    def __init__(self, run: Run, *, kept: int = 10_000, patience: float = 5.0) -> None:
+    def __init__(self, run: Run, *, kept: int = 10_000, patience: float = 5.0, language: Language = "en") -> None:
         self.run = run
         self.kept = kept
         self.patience = patience
+        self.language: Language = language
         self._told: dict[int, list[Reason]] = {}
         self._lock = Lock()
 
@@ -69,8 +72,8 @@ class Reasons:
     def _explain(self, store: SequenceStore, at: int) -> list[Reason]:
         story = self._narrator.tell(self._narrator.explainer.explain(store, np.array([at])))[0]
         pairs = zip(story.reasons, story.sentences(), strict=True)
-        return [Reason(reason.code, title(reason.code), text) for reason, text in pairs]
+        return [Reason(reason.code, title(reason.code, self.language), text) for reason, text in pairs]
 
     @cached_property
     def _narrator(self) -> Narrator:
-        return Narrator(explainer_of(self.run), contrast=False)
+        return Narrator(explainer_of(self.run), contrast=False, language=self.language)

@@ -91,6 +91,7 @@ class ReportData:
     grouped_by : the column that groups
     left_out : columns that were not read, and why
     no_alert : why nothing is flagged, "" where something is
+    language : of the reasons
     learnt : what analysts' labels have decided within the learner that lies in the run, a line each
     """
 
@@ -118,6 +119,7 @@ class ReportData:
     grouped_by: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     no_alert: str = ""
+    language: str = "en"
     learnt: Sequence[str] = ()
 
     @property

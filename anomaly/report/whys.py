@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from anomaly.explain.clusters import Cluster
     from anomaly.explain.explainer import EnsembleExplainer, Reasoned
     from anomaly.explain.story import Story, StoryEvent
+    from anomaly.explain.words import Language
     from anomaly.sequences.store import SequenceStore
 
 TOLD, EXPLAINED, READ = 30, 300, 200_000
@@ -48,8 +49,8 @@ class Whys:
     clusters: Sequence[Mapping[str, Any]] = ()
 
 
-def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
-    """Explain the top of a ranking and the flagged, as far as `EXPLAINED` and `READ` go.
+def explain_top(run: Run, scores: pl.DataFrame, language: Language = "en") -> Whys:
+    """Explain the top of a ranking and the flagged, as far as `EXPLAINED` and `READ` go, in a language.
 
     Raises
     ------
@@ -65,11 +66,11 @@ def explain_top(run: Run, scores: pl.DataFrame) -> Whys:
         return Whys()
     explained, rows = explainer.split(store, places), rows.head(len(places))
     first, rest = np.split(np.arange(len(places)), [TOLD])
-    told = Narrator(explainer, events=_EVENTS).tell(explainer.refine(explained.take(first)))
-    brief = Narrator(explainer, events=1, contrast=False).tell(explained.take(rest))
+    told = Narrator(explainer, events=_EVENTS, language=language).tell(explainer.refine(explained.take(first)))
+    brief = Narrator(explainer, events=1, contrast=False, language=language).tell(explained.take(rest))
     reasons = {story.item: _told(story) for story in [*told, *brief]}
     cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]
-    return Whys(cases, reasons, _clusters(explainer, explained, rows["flagged"].to_numpy()))
+    return Whys(cases, reasons, _clusters(explainer, explained, rows["flagged"].to_numpy(), language))
 
 
 def _places(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> NDArray[np.int64]:
@@ -86,7 +87,10 @@ def _places(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> NDAr
 
 def _told(story: Story) -> list[Told]:
     each = zip(story.reasons, story.sentences(), strict=True)
-    return [Told(reason.code, title(reason.code), reason.severity, reason.share, text) for reason, text in each]
+    return [
+        Told(reason.code, title(reason.code, story.language), reason.severity, reason.share, text)
+        for reason, text in each
+    ]
 
 
 def _case(story: Story, rank: int) -> Case:
@@ -101,7 +105,7 @@ def _case(story: Story, rank: int) -> Case:
         reasons=_told(story),
         usual=story.usual,
         nearest=[row["sequence"] for row in story.nearest],
-        edit=edit_text(story.edit) if story.edit else "",
+        edit=edit_text(story.edit, story.language) if story.edit else "",
     )
 
 
@@ -111,7 +115,9 @@ def _event(event: StoryEvent) -> CaseEvent:
     return CaseEvent(event.position, event.time, event.values, event.part, next(iter(event.fields), ""), instead)
 
 
-def _clusters(explainer: EnsembleExplainer, explained: Reasoned, flagged: Any) -> list[dict[str, Any]]:
+def _clusters(
+    explainer: EnsembleExplainer, explained: Reasoned, flagged: Any, language: Language
+) -> list[dict[str, Any]]:
     """Return the patterns of the flagged items, as names."""
     chosen = np.flatnonzero(flagged)
     store = explained.store
@@ -122,7 +128,7 @@ def _clusters(explainer: EnsembleExplainer, explained: Reasoned, flagged: Any) -
         {
             "members": names[chosen[cluster.members].tolist()].to_list(),
             "typical": names[chosen[cluster.typical].tolist()].to_list(),
-            "reasons": [(title(code), share) for code, share in cluster.reasons],
+            "reasons": [(title(code, language), share) for code, share in cluster.reasons],
             "where": _where(cluster, explained.store.field_names, explainer.encoder),
         }
         for cluster in found.clusters_

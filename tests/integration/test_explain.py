@@ -71,6 +71,13 @@ def test_a_picture_in_chinese_needs_a_font(
     assert "no font with Chinese is installed" in captured.err and "原因" in captured.out
 
 
+def test_the_report_tells_its_reasons_in_chinese(run: Path, tmp_path: Path) -> None:
+    story = Run.load(run).explain(top=1, contrast=False, language="zh")[0]
+    assert dispatch(["report", f"run={run}", f"out={tmp_path / 'page.html'}", "language=zh", "quiet=true"]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert '<ul class="told" lang="zh">' in page and f"<bdi>{story.sentences()[0]}</bdi>" in page
+
+
 def test_an_event_is_headed_by_its_id_and_its_place(event_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     row = Run.load(event_run).scores.sort("rank").row(0, named=True)
     assert explain(event_run, "top=1") == 0

@@ -11,6 +11,7 @@ from anomaly.commands.plan import plan
 from anomaly.commands.values import NAMES
 from anomaly.errors import ConfigError
 from anomaly.events.checks import BadRows
+from anomaly.explain.words import Language
 
 TRAIN = ["run=x", "events.path=x"]
 
@@ -77,4 +78,5 @@ def test_names_are_those_of_the_code() -> None:
     from anomaly.nn.encoders import Cell
 
     assert NAMES["cell"] == get_args(Cell) and NAMES["bad_rows"] == get_args(BadRows)
+    assert NAMES["language"] == get_args(Language)
     assert NAMES["objective"] == get_args(EventObjective) + get_args(EmbeddingObjective)

@@ -115,6 +115,10 @@ def test_reasons_are_those_of_the_explanation_told_once(run):
         (reason.code, text) for reason, text in zip(story.reasons, story.sentences(), strict=True)
     ]
     assert book.case(3).reasons is told and book.tell(3) is told
+    chinese = Casebook(run, book.items, Reasons(run, language="zh")).tell(3)
+    assert [reason.sentence for reason in chinese] == run.explain(story.item, contrast=False, language="zh")[
+        0
+    ].sentences()
     book.tell(4), book.tell(5)
     assert [book.reasons.known(place) is None for place in (3, 4, 5)] == [True, False, False]
 

@@ -11,7 +11,7 @@ nothing else, is what an artifact keeps. Higher is more anomalous, everywhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -20,6 +20,8 @@ from sklearn.base import BaseEstimator
 from anomaly.errors import NotFittedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from anomaly.active.items import Items
@@ -154,6 +156,20 @@ class Detector(Estimator, ABC):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
 
 
+class _Rows:
+    """Rows that come block by block, in an array that has room for all of them."""
+
+    def __init__(self, n: int) -> None:
+        self.n, self.filled = n, 0
+        self.array: NDArray[Any] = np.empty(0)
+
+    def put(self, rows: NDArray[Any]) -> None:
+        if not self.filled:
+            self.array = np.empty((self.n, *rows.shape[1:]), rows.dtype)
+        self.array[self.filled : self.filled + len(rows)] = rows
+        self.filled += len(rows)
+
+
 @dataclass(frozen=True)
 class Analysis:
     """All that one pass of an event detector yields.
@@ -172,16 +188,25 @@ class Analysis:
     embedding_ND: NDArray[np.float32] | None = None
 
     @classmethod
-    def concat(cls, blocks: list[Analysis]) -> Analysis:
-        """Lay the analyses of consecutive blocks of sequences end to end."""
-        if len(blocks) == 1:
-            return blocks[0]
-        embeddings = [b.embedding_ND for b in blocks if b.embedding_ND is not None]
+    def gather(cls, blocks: Iterable[Analysis], n: int, n_events: int) -> Analysis:
+        """Lay the analyses of consecutive blocks of `n` sequences end to end, one at a time.
+
+        Parameters
+        ----------
+        blocks : one or more
+        """
+        statistics, fields, events, embedding = (_Rows(rows) for rows in (n, n_events, n_events, n))
+        for block in blocks:
+            statistics.put(block.statistics.values)
+            fields.put(block.fields_TF)
+            events.put(block.event_statistics.values)
+            if block.embedding_ND is not None:
+                embedding.put(block.embedding_ND)
         return cls(
-            Statistics.concat([b.statistics for b in blocks]),
-            np.concatenate([b.fields_TF for b in blocks]),
-            Statistics.concat([b.event_statistics for b in blocks]),
-            np.concatenate(embeddings) if embeddings else None,
+            replace(block.statistics, values=statistics.array),
+            fields.array,
+            replace(block.event_statistics, values=events.array),
+            None if block.embedding_ND is None else embedding.array,
         )
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from anomaly.models.likelihood import LikelihoodModel
     from anomaly.sequences.store import SequenceStore
 
-EVENTS_AT_ONCE = 1 << 20
+EVENTS_AT_ONCE = 1 << 18
 """Events scored before their residuals are reduced: bounds the memory of a pass."""
 
 
@@ -39,9 +39,8 @@ class NeuralDetector(TrainedDetector, EventDetector):
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return statistics, evidence per event and field, and embeddings, from one pass."""
         self._check_fitted()
-        return Analysis.concat(
-            [self.analyse_residuals(block, self._pass(block)) for block in blocks(X, EVENTS_AT_ONCE)]
-        )
+        parts = (self.analyse_residuals(block, self._pass(block)) for block in blocks(X, EVENTS_AT_ONCE))
+        return Analysis.gather(parts, len(X), X.n_events)
 
     def statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics bank of every sequence."""

@@ -135,12 +135,11 @@ class NGramDetector(EventDetector):
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return all of it from one pass."""
         self._check_fitted()
-        found = []
-        for block in blocks(X, self.block_events):
-            one = self._pass(block)
-            fields = one.high_TF.astype(np.float32)
-            found.append(Analysis(self._of_sequences(block, one), fields, self._of_events(one)))
-        return Analysis.concat(found)
+        return Analysis.gather(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
+
+    def _analysis(self, block: SequenceStore) -> Analysis:
+        one = self._pass(block)
+        return Analysis(self._of_sequences(block, one), one.high_TF.astype(np.float32), self._of_events(one))
 
     def surprisals(self, X: SequenceStore) -> tuple[Float, Float, Float | None]:
         """Return (T, F) surprisals without and with context, and those of the (N,) ends where these mean something."""

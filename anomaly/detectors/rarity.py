@@ -91,11 +91,11 @@ class RarityDetector(EventDetector):
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return all of it from one pass."""
-        found = []
-        for block in blocks(X, self.block_events):
-            one = self._rarities(block)
-            found.append(Analysis(self._of_sequences(block, *one), self._of_fields(*one), self._of_events(*one)))
-        return Analysis.concat(found)
+        return Analysis.gather(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
+
+    def _analysis(self, block: SequenceStore) -> Analysis:
+        one = self._rarities(block)
+        return Analysis(self._of_sequences(block, *one), self._of_fields(*one), self._of_events(*one))
 
     def rarities(self, X: SequenceStore) -> tuple[Float, Float]:
         """Return (T, F) rarities of values and (T, P) of the pairs `pairs_`, in nats."""

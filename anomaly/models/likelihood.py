@@ -15,6 +15,7 @@ from anomaly.nn.density import GapDensity
 from anomaly.nn.heads import ConditionalHeads
 from anomaly.nn.pooling import mean_by_sequence, sum_by_sequence
 from anomaly.nn.residuals import Residuals
+from anomaly.nn.shapes import by_rows, filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,9 +60,8 @@ class LikelihoodModel(SequenceNetwork):
         before_TD, _ = self.states(batch, carry)
         before_RD, codes_RF, _ = _judged(batch, before_TD)
         heads = self.field_heads
-        return torch.cat(
-            [heads.surprisal(heads.contexts(x, c, whole=False), c) for x, c in _parts(before_RD, codes_RF)]
-        )
+        parts = [heads.surprisal(heads.contexts(x, c, whole=False), c) for x, c in _parts(before_RD, codes_RF)]
+        return torch.cat(parts)[: len(before_RD)]
 
     def losses(self, batch: SequenceBatch) -> Tensor:
         """Return (T,) nats per event, 0 where it is not judged; a sequence's end is charged to its last event."""
@@ -76,7 +76,9 @@ class LikelihoodModel(SequenceNetwork):
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
         gaps = (x[rows_R] for x in self.log_gaps(batch))
         parts = [self._judge_events(*part) for part in _parts(before_RD, codes_RF, *gaps)]
-        surprisal_RF, expected_RF, tail_RF, upper_RG, gap_R, pit_R = (torch.cat(x) for x in zip(*parts, strict=True))
+        surprisal_RF, expected_RF, tail_RF, upper_RG, gap_R, pit_R = (
+            torch.cat(x)[: len(before_RD)] for x in zip(*parts, strict=True)
+        )
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
         if self.end_head is not None:
             going_R = going_T[rows_R]
@@ -96,14 +98,21 @@ class LikelihoodModel(SequenceNetwork):
 
     def _nats(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> Tensor:
         before_RD, codes_RF, rows_R = _judged(batch, before_TD)
-        contexts_F = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
-        loss_R = self.field_heads.surprisal(contexts_F, codes_RF).sum(dim=1)
-        gap_R, _ = self._gap_surprisal(contexts_F[-1], *(x[rows_R] for x in self.log_gaps(batch)))
+        surprisal_RF, gap_R = self._event_nats(before_RD, codes_RF, *(x[rows_R] for x in self.log_gaps(batch)))
         going_T, end_N = self._end_surprisal(batch, before_TD, after_TD)
-        loss_T, last_N = loss_R + gap_R + going_T[rows_R], batch.cu_seqlens[1:] - 1
+        loss_T, last_N = surprisal_RF.sum(dim=1) + gap_R + going_T[rows_R], batch.cu_seqlens[1:] - 1
         if isinstance(rows_R, Tensor):
             loss_T = loss_T.new_zeros(len(before_TD)).index_add(0, rows_R, loss_T)
         return loss_T.index_add(0, last_N, end_N)
+
+    def _event_nats(
+        self, before_RD: Tensor, codes_RF: Tensor, log_gap_R: Tensor, zero_R: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return surprisal of the fields, and of the gaps, of some events to be trained on."""
+        n, before_RD, codes_RF = len(before_RD), filled(before_RD), filled(codes_RF)
+        contexts_F = self.field_heads.contexts(before_RD, codes_RF, whole=self.gap_head is not None)
+        gap_R, _ = self._gap_surprisal(contexts_F[-1], filled(log_gap_R), filled(zero_R))
+        return self.field_heads.surprisal(contexts_F, codes_RF)[:n], gap_R[:n]
 
     def _gap_surprisal(self, context_TD: Tensor, log_gap_T: Tensor, zero_T: Tensor) -> tuple[Tensor, Tensor]:
         """Return surprisal and transform of the gaps of some events."""
@@ -116,10 +125,10 @@ class LikelihoodModel(SequenceNetwork):
     def _end_surprisal(self, batch: SequenceBatch, before_TD: Tensor, after_TD: Tensor) -> tuple[Tensor, Tensor]:
         if self.end_head is None:
             return before_TD.new_zeros(len(before_TD)), before_TD.new_zeros(len(batch.entity_N))
-        going_T = nn.functional.softplus(self.end_head(before_TD)[:, 0].float())
+        going_T = nn.functional.softplus(by_rows(self.end_head, before_TD)[:, 0].float())
         going_T = going_T.masked_fill(batch.first_T(), 0.0)
         last_N = (batch.cu_seqlens[1:] - 1).clamp(min=0)
-        end_N = nn.functional.softplus(-self.end_head(after_TD[last_N])[:, 0].float())
+        end_N = nn.functional.softplus(-by_rows(self.end_head, after_TD[last_N])[:, 0].float())
         return going_T, torch.where(batch.ends_N, end_N, 0.0)
 
 
@@ -132,9 +141,10 @@ def _judged(batch: SequenceBatch, before_TD: Tensor) -> tuple[Tensor, Tensor, Te
 
 
 def _parts(*columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the rows of some columns, a few thousand at a time on a CPU."""
+    """Yield the rows of some columns, a few thousand at a time on a CPU, the last ones filled up."""
     rows = ROWS_AT_ONCE if columns[0].device.type == "cpu" else max(len(columns[0]), 1)
-    return zip(*(torch.split(column, rows) for column in columns), strict=True)
+    parts = zip(*(torch.split(column, rows) for column in columns), strict=True)
+    return (tuple(map(filled, part)) for part in parts)
 
 
 def _with_going(expected_TF: Tensor, tail_TF: Tensor, going_T: Tensor) -> tuple[Tensor, Tensor]:

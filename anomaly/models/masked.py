@@ -69,9 +69,8 @@ class MaskedModel(LikelihoodModel):
         x_TD = self.embedding(shown_TF, values_TG, self.log_gaps(batch)[0])
         state_TD = self._look(batch, torch.where(hidden_T[:, None], self.hidden, x_TD))
         rows_R = (hidden_T | lost_TF.any(dim=1)).nonzero()[:, 0]
-        contexts_F = self.field_heads.contexts(state_TD[rows_R], batch.codes_TF[rows_R])
-        surprisal_RF = self.field_heads.surprisal(contexts_F, batch.codes_TF[rows_R])
-        gap_R, _ = self._gap_surprisal(contexts_F[-1], *(x[rows_R] for x in self.log_gaps(batch)))
+        told = (state_TD, batch.codes_TF, *self.log_gaps(batch))
+        surprisal_RF, gap_R = self._event_nats(*(x[rows_R] for x in told))
         weight_R1 = torch.where(hidden_T, float(self.masks), 0.0)[rows_R, None]
         loss_R = (surprisal_RF * torch.where(lost_TF[rows_R], weight_R1.clamp(min=1), weight_R1)).sum(dim=1)
         return loss_R.new_zeros(len(hidden_T)).index_add(0, rows_R, loss_R + weight_R1[:, 0] * gap_R)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from anomaly.nn.dropout import Dropout
+from anomaly.nn.shapes import by_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +75,7 @@ class EventEmbedding(nn.Module):
         # One code for all is no news.
         x_TD = self.fields(codes_TF.index_fill(1, self._unread(codes_TF), 0) if self.unread else codes_TF)
         if self.numbers is not None:
-            x_TD = x_TD + self.numbers(self._numbers(values_TG, log_gap_T))
+            x_TD = x_TD + by_rows(self.numbers, self._numbers(values_TG, log_gap_T))
         return self.dropout(self.norm(x_TD))  # type: ignore[no-any-return]
 
     def _unread(self, codes_TF: Tensor) -> Tensor:

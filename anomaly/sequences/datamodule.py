@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from anomaly.sequences.batch import Pieces, SequenceBatch, collate, cut
 from anomaly.sequences.device import DeviceColumns, takes
-from anomaly.sequences.sampler import TokenBudgetSampler, share, token_batches
+from anomaly.sequences.sampler import TokenBudgetSampler, recurring, share, token_batches
 
 if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
@@ -37,7 +38,8 @@ class _Batches(Dataset[SequenceBatch]):
     def __getitem__(self, chosen: list[int]) -> SequenceBatch:
         if self.columns is not None:
             return self.columns.collate(self.pieces, np.asarray(chosen))
-        return collate(self.store, self.pieces, np.asarray(chosen))
+        batch = collate(self.store, self.pieces, np.asarray(chosen))
+        return replace(batch, longest=int(recurring(batch.longest)))
 
 
 class SequenceDataModule(pl.LightningDataModule):
@@ -64,7 +66,7 @@ class SequenceDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[SequenceBatch]:
         """Return shuffled batches; `set_epoch` of the sampler names the epoch."""
         pieces = cut(self.train, self.longest)
-        sampler = TokenBudgetSampler(pieces.lengths, self.tokens, self.seed, self._ranks())
+        sampler = TokenBudgetSampler(recurring(pieces.lengths), self.tokens, self.seed, self._ranks())
         return DataLoader(_Batches(self.train, pieces, self._columns(self.train)), sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[SequenceBatch]:
@@ -75,7 +77,9 @@ class SequenceDataModule(pl.LightningDataModule):
         n_judged = int((pieces.end - pieces.fresh).sum())
         pieces = pieces.take(np.arange(0, len(pieces), max(n_judged // HELD_OUT_EVENTS, 1)))
         rank, world = self._ranks()
-        batches = [batch.tolist() for batch in share(token_batches(pieces.lengths, 2 * self.tokens), rank, world)]
+        batches = [
+            batch.tolist() for batch in share(token_batches(recurring(pieces.lengths), 2 * self.tokens), rank, world)
+        ]
         return DataLoader(
             _Batches(self.held_out, pieces, self._columns(self.held_out)), sampler=batches, batch_size=None
         )

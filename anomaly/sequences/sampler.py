@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+DIGITS = 4
+"""Leading binary digits of a size that recurs: at most a sixteenth is added, a thirty-second on average."""
+
+
+def recurring(sizes: NDArray[np.int64] | int) -> NDArray[np.int64]:
+    """Return the smallest sizes of few, each at least the given one."""
+    step = 1 << np.maximum(np.frexp(sizes)[1] - DIGITS, 0).astype(np.int64)
+    found: NDArray[np.int64] = -(-np.asarray(sizes) // step) * step
+    return found
+
+
 def token_batches(
     lengths: NDArray[np.int64], tokens: int, rng: np.random.Generator | None = None
 ) -> list[NDArray[np.int64]]:

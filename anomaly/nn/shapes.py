@@ -1,0 +1,31 @@
+"""Few shapes for tensors of many sizes.
+
+oneDNN compiles kernels for every shape that it meets and keeps a thousand of them, and a freed block serves again only
+where one of its size is asked for: with batches of ever other sizes, a training on a CPU would compile for a quarter of
+its time, and grow.
+
+Shapes: T rows, R >= T rows of a shape that recurs, D columns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from anomaly.sequences.sampler import recurring
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def filled(x: Tensor) -> Tensor:
+    """Return x (T, ...) with rows of zeros up to a number of rows that recurs; elsewhere than on a CPU x itself."""
+    more = int(recurring(len(x))) - len(x) if x.device.type == "cpu" else 0
+    return nn.functional.pad(x, (0, 0) * (x.dim() - 1) + (0, more)) if more else x
+
+
+def by_rows(layer: Callable[[Tensor], Any], x_TD: Tensor) -> Tensor:
+    """Return what a layer that judges each row by itself makes of the rows."""
+    found: Tensor = layer(filled(x_TD))[: len(x_TD)]
+    return found

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 DIGITS = 4
-"""Leading binary digits of a size that recurs: at most a sixteenth is added, a thirty-second on average."""
+"""Leading binary digits of a size that recurs: at most an eighth is added, a twenty-fourth on average."""
 
 
 def recurring(sizes: NDArray[np.int64] | int) -> NDArray[np.int64]:
-    """Return the smallest sizes of few, each at least the given one."""
+    """Return the next of those few sizes that end in binary zeros, where `anomaly.nn.shapes` says why."""
     step = 1 << np.maximum(np.frexp(sizes)[1] - DIGITS, 0).astype(np.int64)
     found: NDArray[np.int64] = -(-np.asarray(sizes) // step) * step
     return found

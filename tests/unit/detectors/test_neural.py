@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,21 @@ def test_blocks_and_batches_are_one_pass(cell: str, fitted: Detectors, monkeypat
     np.testing.assert_allclose(parts.embedding_ND, whole.embedding_ND, rtol=1e-4, atol=1e-5)
     assert whole.embedding_ND.shape == (40, 16)
     np.testing.assert_allclose(fitted[cell].embed(X), whole.embedding_ND, rtol=1e-4, atol=1e-5)
+
+
+def test_more_events_take_no_more_memory_beside_what_is_returned(fitted: Detectors, monkeypatch: Any) -> None:
+    monkeypatch.setattr(neural, "EVENTS_AT_ONCE", 2000)
+
+    def beside(X: SequenceStore) -> float:
+        tracemalloc.start()
+        found = fitted["gru"].analyse(X)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        arrays = (found.statistics.values, found.fields_TF, found.event_statistics.values, found.embedding_ND)
+        return peak - sum(array.nbytes for array in arrays if array is not None)
+
+    few = beside(rings(500))
+    assert beside(rings(2000)) < 1.3 * few
 
 
 def test_a_view_of_a_store_scores_as_a_copy(fitted: Detectors) -> None:

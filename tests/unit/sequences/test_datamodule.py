@@ -9,6 +9,7 @@ import pytest
 
 from anomaly.sequences import datamodule
 from anomaly.sequences.datamodule import SequenceDataModule
+from anomaly.sequences.sampler import recurring
 from anomaly.sequences.store import SequenceStore
 
 
@@ -66,3 +67,14 @@ def test_the_past_of_held_out_events_is_not_judged() -> None:
     batches = list(module.val_dataloader())
     judged = sum(len(b.codes_TF) if b.past_N is None else int((b.lengths_N - b.past_N).sum()) for b in batches)
     assert judged == (module.held_out.lengths - module.held_out.context).sum()
+
+
+def test_more_events_bring_no_new_shapes() -> None:
+    def shapes(n: int) -> set[tuple[int, int]]:
+        module = SequenceDataModule(train=store_of(n, 0), held_out=store_of(9, 1), tokens=512, longest=64)
+        return {(len(batch.index_N), batch.longest) for batch in module.train_dataloader()}
+
+    lengths = len(np.unique(recurring(np.arange(1, 40))))
+    # The last batch has as many sequences as are left.
+    assert len(shapes(3000)) <= lengths + 1
+    assert len(shapes(6000)) <= lengths + 1

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.sequences.sampler import TokenBudgetSampler, token_batches
+from anomaly.sequences.sampler import TokenBudgetSampler, recurring, token_batches
 
 ragged = st.lists(st.integers(0, 200), max_size=60)
 
@@ -23,6 +23,15 @@ def test_every_sequence_once_and_within_the_budget(lengths: list[int], tokens: i
     if not shuffled:
         order = sizes[np.concatenate(batches)] if batches else sizes
         assert (np.diff(order) <= 0).all()
+
+
+def test_few_sizes_recur() -> None:
+    sizes = np.arange(1 << 14)
+    found = recurring(sizes)
+    assert (found >= sizes).all() and (found <= 1.125 * sizes).all()
+    np.testing.assert_array_equal(recurring(found), found)
+    assert len(np.unique(found)) < 100
+    assert int(recurring(33)) == 36
 
 
 def test_similar_lengths_share_a_batch() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor, nn
 
 from anomaly.sequences.sampler import recurring
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 
 def filled(x: Tensor) -> Tensor:
-    """Return x (T, ...) with rows of zeros up to a number of rows that recurs; elsewhere than on a CPU x itself."""
-    more = int(recurring(len(x))) - len(x) if x.device.type == "cpu" else 0
+    """Return x (T, ...) with rows of zeros up to a number that recurs; x itself on a GPU, and where it is compiled."""
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return x
+    more = int(recurring(len(x))) - len(x)
     return nn.functional.pad(x, (0, 0) * (x.dim() - 1) + (0, more)) if more else x
 
 

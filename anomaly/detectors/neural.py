@@ -5,6 +5,7 @@ Shapes: T events, N sequences, F fields, D width.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,12 @@ import torch
 
 from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.buffer import ResidualBuffer
-from anomaly.detectors.trained import TrainedDetector
+from anomaly.detectors.trained import SCORING_TOKENS, TrainedDetector
 from anomaly.features.segments import blocks, reported
 from anomaly.models.objectives import EVENT_MODELS
+from anomaly.nn.encoders import Carry
 from anomaly.scores.statistics import EventResiduals, event_statistics, gap_evidence, sequence_statistics
+from anomaly.sequences.batch import scoring_batches
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,6 +89,39 @@ class NeuralDetector(TrainedDetector, EventDetector):
             event_statistics=event_statistics(residuals, self.fields_),
             embedding_ND=residuals.embedding_ND,
         )
+
+    @property
+    def open(self) -> bool:
+        """Whether `states` tell all that has been, so that what follows can be judged from them."""
+        return self.objective == "next_event" and bool(self.model_.encoder.open)
+
+    @torch.inference_mode()
+    def states(self, X: SequenceStore, *, population: bool = False) -> torch.Tensor:
+        """Return (T, D) the states before every event, with every entity unknown if asked for."""
+        model, carried = self._on_device(), self._carried(X)
+        out: torch.Tensor = model.start.new_empty((X.n_events, model.embedding_width))
+        for batch, pieces in self._batches(X):
+            begin = pieces.begin - np.cumsum(pieces.lengths) + pieces.lengths - X.offsets[0]
+            place = np.arange(len(batch.codes_TF)) + np.repeat(begin, pieces.lengths)
+            carry = carried.begin(pieces)
+            out[place] = model.states_to_carry(batch.as_population() if population else batch, carry)
+            carried.end(pieces, carry)
+        return out
+
+    @torch.inference_mode()
+    def residuals_from(
+        self, X: SequenceStore, own_ND: torch.Tensor, population_ND: torch.Tensor | None
+    ) -> EventResiduals:
+        """Return what the model says of short sequences that go on from the given states, none of them a beginning."""
+        model, buffer = self._on_device(), self._buffer(X)
+        for batch, pieces in scoring_batches(X, SCORING_TOKENS):
+            batch = replace(batch, starts_N=torch.zeros_like(batch.starts_N)).to(model.device)
+            population_TF = None
+            if population_ND is not None:
+                carry = Carry(population_ND[None, pieces.sequence].contiguous())
+                population_TF = model.surprisal(batch.as_population(), carry)
+            buffer.put(model.residuals(batch, Carry(own_ND[None, pieces.sequence].contiguous())), population_TF, pieces)
+        return buffer.finish()
 
     def _model_class(self) -> type[LikelihoodModel]:
         return EVENT_MODELS[self.objective]

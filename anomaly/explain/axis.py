@@ -71,7 +71,7 @@ class Axis:
 
     def shares(self, weight_TF: Floats) -> Floats:
         """Return (T, F) non-negative weights as shares of each sequence; where there are none, of the whole."""
-        sums = self.ragged.sum(weight_TF).sum(axis=1)[self.ragged.owner][:, None]
+        sums = self.ragged.sum(weight_TF.sum(axis=1))[self.ragged.owner][:, None]
         empty = sums[:, 0] <= 0
         out = weight_TF / np.where(sums > 0, sums, 1.0)
         if empty.any():

@@ -71,7 +71,7 @@ def delete(
     score: Callable[[SequenceStore], Floats],
     X: SequenceStore,
     score_n: Floats,
-    rankings: Sequence[Floats],
+    rankings: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Sequence[Floats]],
     tries: Sequence[int],
 ) -> Deletions:
     """Take out the tenths of every sequence's events without which its score is lowest, one after the other.
@@ -83,7 +83,8 @@ def delete(
     ----------
     score : of the sequences of a store
     score_n : of the sequences as they are
-    rankings : (T,) each, the largest first; the first ranking's sets are tried first
+    rankings : given which events can be taken out and which are gone, rankings (T,) of them, the largest first; sets
+        of the first ranking are tried first
     tries : sets that are tried at each step of `SHARES`; each costs about as much as scoring the sequence once
     """
     ragged, position = Ragged(X.offsets), X.position()
@@ -94,12 +95,13 @@ def delete(
     # Two sets are the same where the sums of their events' random names are.
     names_T = np.random.default_rng(0).integers(2**40, size=int(X.lengths.max(initial=0)))[position].astype(np.float64)
     for step, (share, most) in enumerate(zip(SHARES, tries, strict=True), start=1):
-        open_T = told_T & (step_T == 0)
         # One event at least has to stay.
         goal_N = np.minimum(np.maximum(np.ceil(share * told_N), 1).astype(np.int64), told_N - 1)
-        size_N = goal_N - (told_N - ragged.sum(open_T.astype(np.float64)).astype(np.int64))
-        block_RT = np.stack([_blocks(ragged, rank_T, open_T, size_N) for rank_T in rankings])
-        rows, ranking, depth = _candidates(ragged, block_RT, names_T, size_N, most)
+        size_N = goal_N - ragged.sum((step_T > 0).astype(np.float64)).astype(np.int64)
+        open_T = told_T & (step_T == 0) & (size_N > 0)[ragged.owner]
+        ranked = rankings(open_T, step_T > 0)
+        block_RT = np.stack([_blocks(ragged, rank_T, open_T, size_N) for rank_T in ranked])
+        rows, ranking, depth = _candidates(ragged, block_RT, names_T, ranked[0], size_N, most)
         if not len(rows):
             continue
         places, offsets = X.events_of(rows)
@@ -138,18 +140,26 @@ def _blocks(ragged: Ragged, rank_T: Floats, open_T: NDArray[np.bool_], size_N: N
 
 
 def _candidates(
-    ragged: Ragged, block_RT: NDArray[np.int64], names_T: Floats, size_N: NDArray[np.int64], most: int
+    ragged: Ragged,
+    block_RT: NDArray[np.int64],
+    names_T: Floats,
+    worth_T: Floats,
+    size_N: NDArray[np.int64],
+    most: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return sequence, ranking and depth of the sets to try: the first ones that differ, those of least depth first."""
+    """Return sequence, ranking and depth of the sets to try: of those that differ the ones worth most, in all."""
     R, N = len(block_RT), len(size_N)
-    name_NDR, whole_NDR = np.zeros((N, most, R)), np.zeros((N, most, R), bool)
+    name_NRD, worth_NRD, whole_NRD = (np.zeros((N, R, most)) for _ in range(3))
     for r, block_T in enumerate(block_RT):
         near = (block_T >= 0) & (block_T < most)
         place = ragged.owner[near] * most + block_T[near]
-        name_NDR[:, :, r] = np.bincount(place, names_T[near], N * most).reshape(N, most)
-        whole_NDR[:, :, r] = np.bincount(place, minlength=N * most).reshape(N, most) == size_N[:, None]
-    name_NC, new_NC = name_NDR.reshape(N, most * R), whole_NDR.reshape(N, most * R) & (size_N > 0)[:, None]
+        for out_NRD, x_T in ((name_NRD, names_T), (worth_NRD, worth_T), (whole_NRD, np.ones(len(names_T)))):
+            out_NRD[:, r] = np.bincount(place, x_T[near], N * most).reshape(N, most)
+    order_NC = np.argsort(-worth_NRD.reshape(N, R * most), axis=1, kind="stable")
+    name_NC = np.take_along_axis(name_NRD.reshape(N, R * most), order_NC, axis=1)
+    new_NRD = (whole_NRD == size_N[:, None, None]) & (size_N > 0)[:, None, None]
+    new_NC = np.take_along_axis(new_NRD.reshape(N, R * most), order_NC, axis=1)
     for c in range(1, new_NC.shape[1]):
         new_NC[:, c] &= ~((name_NC[:, :c] == name_NC[:, c : c + 1]) & new_NC[:, :c]).any(axis=1)
     rows, column = np.nonzero(new_NC & (np.cumsum(new_NC, axis=1) <= most))
-    return rows, column % R, column // R
+    return rows, order_NC[rows, column] // most, order_NC[rows, column] % most

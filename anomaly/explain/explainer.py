@@ -19,37 +19,36 @@ from anomaly.explain.axis import Axis
 from anomaly.explain.deletion import alike_together, delete
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
+from anomaly.explain.foresight import Foresight
 from anomaly.explain.items import items
+from anomaly.explain.ledger import Key, Ledger
 from anomaly.explain.lookup import STEP, counted_codes, to_events
 from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
 from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.events.encoder import EventEncoder
     from anomaly.explain.reference import Reference
+    from anomaly.scores.statistics import EventResiduals
     from anomaly.sequences.store import SequenceStore
 
     Floats = NDArray[np.float64]
 
-TRIES = (5, 3)
+TRIES = (2, 2)
 """Sets of a sequence's events that are left out, by step; each costs about as much as scoring it once."""
 USUAL = 0.5
 """Of a sequence with a larger p-value nothing is left out: it is as most are, and there is no score to fall."""
+FORESEEN, LEAST_FORESEEN = 1 / 3, 8
+"""Share, and least number, of a sequence's events of which is foreseen what it would be without each; of a later step
+half of them."""
 ANGLES = 4
 """Largest reasons of a sequence whose events are candidates to be left out."""
-LEAD = 4.0
-"""What the leading member's surprise counts against the parts, where all of the evidence speaks of surprise."""
-SURPRISES = ("UNEXPECTED_EVENT", "UNEXPECTED_EVENTS", "RARE_EVENT", "RARE_COMBINATION", OTHER)
-
 NOTHING: Mapping[str, Analysis] = MappingProxyType({})
-
-Key = tuple[str, str]
-"""A reason's code, and the field that it is about."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,12 @@ class Reasoned(Explanation):
     low_nm : whether a statistic is odd for being small
     features : what members on features read, or None
     feature_nK : (n, K) the part of the evidence that each feature carries
-    rank_T : (T,) where to look first, see `Ledger.rank` and `EnsembleExplainer.refine`
+    rank_T : (T,) where to look first, see `anomaly.explain.ledger.Ledger.rank` and `EnsembleExplainer.refine`
     cut_T : (T,) what to leave out first for the score to fall, see `anomaly.explain.deletion`
     fall_T : (T,) how far the score falls without the event, NaN where that was not tried; of a set its even share
     reasons : (code, field) to (T,) the part of the evidence that speaks for it
     reason_p : (code, field) to (n,) the smallest p-value among the statistics that do
+    residuals : what each neural member says of the events
     """
 
     store: SequenceStore
@@ -85,6 +85,7 @@ class Reasoned(Explanation):
     fall_T: Floats
     reasons: dict[Key, Floats]
     reason_p: dict[Key, Floats]
+    residuals: dict[str, EventResiduals]
 
     def take(self, rows: NDArray[np.int64]) -> Reasoned:
         """Return the explanations of some of the sequences."""
@@ -111,42 +112,8 @@ class Reasoned(Explanation):
             fall_T=self.fall_T[places],
             reasons={key: part_T[places] for key, part_T in self.reasons.items()},
             reason_p={key: p_n[rows] for key, p_n in self.reason_p.items()},
+            residuals={name: r.take(rows, places, offsets) for name, r in self.residuals.items()},
         )
-
-
-class Ledger:
-    """Parts of the evidence as they are found: by event and field, and by the reason that they speak for."""
-
-    def __init__(self, axis: Axis) -> None:
-        self.axis = axis
-        self.part_TF = axis.zeros()
-        self.surprise_T: Floats | None = None
-        self.reasons: dict[Key, Floats] = {}
-        self.p_values: dict[Key, Floats] = {}
-
-    def rank(self) -> Floats:
-        """Return (T,) where to look first: what an event carries, and what it tells a member that reads all the past.
-
-        Members that see the event before alone find what follows an odd event as odd as the event itself. So the more
-        of the evidence speaks of surprise, the more the surprise of that member counts.
-        """
-        ragged = self.axis.ragged
-        shares: Floats = self.axis.shares(self.part_TF).sum(axis=1)
-        if self.surprise_T is None:
-            return shares
-        spoken = sum((part for (code, _), part in self.reasons.items() if code in SURPRISES), np.zeros(len(shares)))
-        total = np.maximum(ragged.sum(self.part_TF.sum(axis=1)), 1e-12)
-        weight = LEAD * (ragged.sum(spoken) / total) ** 2 / np.maximum(ragged.sum(self.surprise_T), 1e-12)
-        rank: Floats = shares + weight[ragged.owner] * self.surprise_T
-        return rank
-
-    def book(self, key: Key, part_TF: Floats, p_n: Floats, rows_N: NDArray[np.bool_]) -> None:
-        """Add parts of some sequences, and the p-value behind them."""
-        if not rows_N.all():
-            part_TF = part_TF * rows_N[self.axis.ragged.owner][:, None]
-        self.part_TF += part_TF
-        self.reasons[key] = self.reasons.get(key, 0.0) + part_TF.sum(axis=1)
-        self.p_values[key] = np.minimum(self.p_values.get(key, np.ones(len(p_n))), np.where(rows_N, p_n, 1.0))
 
 
 class EnsembleExplainer(Explainer):
@@ -193,13 +160,29 @@ class EnsembleExplainer(Explainer):
             return e
         rows = np.flatnonzero(e.p_value_n <= USUAL)
         part, places = e.take(rows), e.store.events_of(rows)[0] - e.store.offsets[0]
-        found = delete(self._scores, part.store, part.score_n, _angles(part), self.tries)
+        found = delete(self._scores, part.store, part.score_n, self._rankings(part), self.tries)
         nats = np.maximum(np.nan_to_num(found.fall_T), 0.0) * np.log(10.0)
         rank_T, cut_T, fall_T = e.rank_T.copy(), e.cut_T.copy(), e.fall_T.copy()
         rank_T[places] += nats / np.repeat(np.maximum(part.evidence_n, 1e-12), np.diff(part.offsets))
         cut_T[places] = found.order(rank_T[places], Ragged(part.offsets))
         fall_T[places] = found.fall_T
         return replace(e, rank_T=rank_T, cut_T=cut_T, fall_T=fall_T)
+
+    def _rankings(self, e: Reasoned) -> Callable[[NDArray[np.bool_], NDArray[np.bool_]], list[Floats]]:
+        """Return what ranks the events that are open once some are gone: what is foreseen, then the reasons."""
+        foresight, ragged, fixed = Foresight(self.ensemble, e), Ragged(e.offsets), _angles(e)
+        worth_T, share, least = e.rank_T, FORESEEN, LEAST_FORESEEN
+
+        def rankings(open_T: NDArray[np.bool_], gone_T: NDArray[np.bool_]) -> list[Floats]:
+            nonlocal worth_T, share, least
+            fall_T = foresight.falls(_first(ragged, worth_T, open_T, share, least), gone_T)
+            lowest_T = -ragged.largest(np.nan_to_num(-fall_T, nan=-np.inf))[ragged.owner]
+            worth_T = np.where(np.isnan(fall_T), lowest_T, fall_T) + 1e-6 * e.rank_T
+            # The next step's candidates are among the best of these.
+            share, least = share / 2, least // 2
+            return [worth_T, *fixed]
+
+        return rankings
 
     def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Return the parts alone: nothing is tried, and the events are ranked by them."""
@@ -245,6 +228,7 @@ class EnsembleExplainer(Explainer):
             fall_T=np.full(X.n_events, np.nan),
             reasons=ledger.reasons,
             reason_p=ledger.p_values,
+            residuals=residuals,
         )
 
     def _scores(self, X: SequenceStore) -> Floats:
@@ -311,17 +295,18 @@ class EnsembleExplainer(Explainer):
         medians = self.reference.medians
         medians = np.concatenate([medians, np.full(len(features.names) - len(medians), np.nan)])
         high_nK = ~(features.values < medians)
-        codes: dict[Key, Floats] = {}
+        keys: dict[Key, int] = {}
+        kind_nK = np.zeros(feature_nK.shape, np.int64)
         for k in np.flatnonzero(feature_nK.any(axis=0)):
             name = self._names.get(features.names[k], features.names[k])
             for high in (True, False):
                 rows = (high_nK[:, k] == high) & (feature_nK[:, k] > 0)
                 if rows.any():
                     key = code_of_feature(name, high, ledger.axis.fields[:-1])
-                    codes.setdefault(key, np.zeros(feature_nK.shape))[rows, k] = feature_nK[rows, k]
-        for key, part_nK in codes.items():
-            part_TF = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, part_nK)
-            ledger.book(key, part_TF, p_n, part_nK.sum(axis=1) > 0)
+                    kind_nK[rows, k] = keys.setdefault(key, len(keys))
+        if keys:
+            part_TF, part_TQ = to_events(ledger.axis, self.ensemble.bank_.aggregates_, features, feature_nK, kind_nK)
+            ledger.book_kinds(list(keys), part_TF, part_TQ, p_n)
 
     def counted(self, e: Reasoned, n: int, field: str, *, steps: bool = False) -> tuple[int, ...]:
         """Return the code of a field of which the count carries most of a sequence's evidence; () for none.
@@ -379,6 +364,15 @@ def _angles(e: Reasoned) -> list[Floats]:
         # Among events of which the reason says nothing the first ranking decides.
         by_reason.append(part_T / np.maximum(total_T, 1e-12) + 1e-6 * e.rank_T)
     return [e.rank_T, alike_together(e.store, e.rank_T), *by_reason]
+
+
+def _first(ragged: Ragged, rank_T: Floats, open_T: NDArray[np.bool_], share: float, least: int) -> NDArray[np.bool_]:
+    """Return (T,) whether an event is among the first of its sequence's open ones, a share of all but at least some."""
+    order = np.lexsort((-rank_T, ~open_T, ragged.owner))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - np.repeat(ragged.offsets[:-1], ragged.lengths)
+    first: NDArray[np.bool_] = open_T & (place < np.maximum(share * ragged.lengths, least)[ragged.owner])
+    return first
 
 
 def _keys(found: Parts, name: str, low_n: NDArray[np.bool_]) -> list[tuple[Key, NDArray[np.bool_]]]:

@@ -11,7 +11,7 @@ Shapes: n rows, K features, j prepared columns.
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -77,7 +77,8 @@ def _(member: CoreDetector, X: FeatureMatrix) -> dict[str, tuple[Any, bool]]:
 def _prepared_parts(estimator: Any, rows: NDArray[np.float32]) -> tuple[Floats, bool]:
     if isinstance(estimator, FrozenTails):
         return estimator.column_scores(rows), True
-    if hasattr(estimator, "estimators_samples_") and hasattr(estimator, "estimators_features_"):
+    # Asked of the class: the property itself would draw all samples anew.
+    if hasattr(type(estimator), "estimators_samples_") and hasattr(estimator, "estimators_features_"):
         return isolation_parts(estimator, rows), True
     neighbours = _neighbours(estimator)
     if neighbours is not None:
@@ -91,22 +92,49 @@ def isolation_parts(forest: Any, rows: NDArray[np.float32]) -> Floats:
     A path that keeps a share q of a node's rows tells -log2 q bits for the price of one split. Summed over the path,
     with the depth that is spared at its end, this is what shortens it against a balanced tree.
     """
-    out = np.zeros((len(rows), rows.shape[1]))
-    for model, used in zip(forest.estimators_, forest.estimators_features_, strict=True):
-        tree = model.tree_
-        node = np.zeros(len(rows), np.int64)
-        size = tree.weighted_n_node_samples
-        while True:
-            inner = np.flatnonzero(tree.children_left[node] >= 0)
-            if not len(inner):
-                break
-            here = node[inner]
-            column = np.asarray(used)[tree.feature[here]]
-            left = rows[inner, column] <= tree.threshold[here]
-            after = np.where(left, tree.children_left[here], tree.children_right[here])
-            out[inner, column] += np.log2(size[here] / size[after]) - 1.0
-            node[inner] = after
-    return np.maximum(out / len(forest.estimators_), 0.0)
+    trees = _Trees.of(forest)
+    out = np.empty((len(rows), rows.shape[1]))
+    for start in range(0, len(rows), _BLOCK):
+        out[start : start + _BLOCK] = trees.bits(rows[start : start + _BLOCK])
+    return np.maximum(out / len(trees.roots), 0.0)
+
+
+class _Trees(NamedTuple):
+    """The nodes of all trees of a forest in one row; leaves have no children, -1."""
+
+    roots: NDArray[np.int64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    column: NDArray[np.int64]
+    threshold: Floats
+    size: Floats
+
+    @classmethod
+    def of(cls, forest: Any) -> Self:
+        trees = [model.tree_ for model in forest.estimators_]
+        roots = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+        left, right = (
+            np.concatenate([np.where(x >= 0, x + root, -1) for x, root in zip(side, roots, strict=True)])
+            for side in ([t.children_left for t in trees], [t.children_right for t in trees])
+        )
+        used = zip(trees, forest.estimators_features_, strict=True)
+        column = np.concatenate([np.asarray(names)[np.maximum(tree.feature, 0)] for tree, names in used])
+        threshold = np.concatenate([tree.threshold for tree in trees])
+        return cls(roots, left, right, column, threshold, np.concatenate([t.weighted_n_node_samples for t in trees]))
+
+    def bits(self, rows: NDArray[np.float32]) -> Floats:
+        """Return (n, j) the sum over all trees."""
+        row, node = np.repeat(np.arange(len(rows)), len(self.roots)), np.tile(self.roots, len(rows))
+        out = np.zeros(rows.size)
+        while len(node):
+            inner = self.left[node] >= 0
+            row, node = row[inner], node[inner]
+            column = self.column[node]
+            after = np.where(rows[row, column] <= self.threshold[node], self.left[node], self.right[node])
+            bits = np.log2(self.size[node] / self.size[after]) - 1.0
+            out += np.bincount(row * rows.shape[1] + column, bits, rows.size)
+            node = after
+        return out.reshape(rows.shape)
 
 
 def neighbour_parts(neighbours: Neighbours, rows: NDArray[np.float32]) -> Floats:

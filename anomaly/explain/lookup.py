@@ -1,6 +1,6 @@
 """Where in a sequence a feature comes from.
 
-Shapes: T events, N sequences, F fields of the axis, K features.
+Shapes: T events, N sequences, F fields of the axis, K features, Q kinds of features.
 """
 
 from __future__ import annotations
@@ -45,89 +45,107 @@ def counted_codes(aggregates: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
     return found
 
 
-def to_events(axis: Axis, aggregates: SequenceAggregates, features: FeatureMatrix, part_nK: Floats) -> Floats:
+class Laid:
+    """Parts of features as they are laid on events: by field, and by the kind that a feature is of.
+
+    Attributes
+    ----------
+    left_nK : parts that no event has been found for
+    kind_nK : number of the kind of each feature of each sequence
+    part_TF, part_TQ : what has been laid, by field and by kind
+    """
+
+    def __init__(self, axis: Axis, part_nK: Floats, kind_nK: NDArray[np.int64]) -> None:
+        self.axis = axis
+        self.left_nK = part_nK.copy()
+        self.kind_nK = kind_nK
+        self.part_TF = axis.zeros()
+        self.part_TQ = np.zeros((len(self.part_TF), int(kind_nK.max(initial=-1)) + 1))
+
+    def lay(self, event: NDArray[np.int64], column: NDArray[np.int64], field: int) -> None:
+        """Lay features on the events of a field that they count, in equal parts; no event is named twice."""
+        owner, K = self.axis.ragged.owner[event], self.left_nK.shape[1]
+        distinct, where, counts = np.unique(owner * K + column, return_inverse=True, return_counts=True)
+        part = self.left_nK.reshape(-1)[distinct][where] / counts[where]
+        self.part_TF[event, field] += part
+        self.part_TQ[event, self.kind_nK[owner, column]] += part
+        self.left_nK.reshape(-1)[distinct] = 0.0
+
+    def spread(self, field_K: NDArray[np.int64]) -> None:
+        """Lay what is left evenly over the reported events, given the field of each feature."""
+        axis, n = self.axis, len(self.left_nK)
+        kept = axis.ragged.sum(axis.kept_T.astype(np.float64))
+        share = np.where(axis.kept_T, 1.0 / np.maximum(kept, 1.0)[axis.ragged.owner], 0.0)
+        nothing = (kept == 0)[axis.ragged.owner]
+        share[nothing] = 1.0 / np.maximum(axis.ragged.lengths[axis.ragged.owner][nothing], 1)
+        row, column = np.nonzero(self.left_nK)
+        for part, group in ((self.part_TF, field_K[column]), (self.part_TQ, self.kind_nK[row, column])):
+            width = part.shape[1]
+            sums = np.bincount(row * width + group, self.left_nK[row, column], n * width).reshape(n, width)
+            part += sums[axis.ragged.owner] * share[:, None]
+
+
+def to_events(
+    axis: Axis, aggregates: SequenceAggregates, features: FeatureMatrix, part_nK: Floats, kind_nK: NDArray[np.int64]
+) -> tuple[Floats, Floats]:
     """Return (T, F) the parts of features, laid on the events and fields that they count, add or compare.
 
     What a count tells lies in the events that are counted, a largest value where it is reached; what belongs to no
-    event (a variety, a length, a value that is missing, an embedding) is spread evenly over its field.
+    event (a variety, a length, a value that is missing, an embedding) is spread evenly over its field. The same by kind
+    (T, Q), of which `kind_nK` tells the number.
     """
     place = {name: k for k, name in enumerate(features.names)}
-    left = part_nK.copy()
-    out = axis.zeros()
-    out += _counts(axis, aggregates, place, left)
-    out += _steps(axis, aggregates, place, left)
-    out += _extremes(axis, place, left)
-    return out + _even(axis, features.names, left)
+    laid = Laid(axis, part_nK, kind_nK)
+    _counts(laid, aggregates, place)
+    _steps(laid, aggregates, place)
+    _extremes(laid, place)
+    fields = axis.fields[:-1]
+    laid.spread(np.array([axis.fields.index(feature_field(name, fields)) for name in features.names], np.int64))
+    return laid.part_TF, laid.part_TQ
 
 
-def _counts(axis: Axis, aggregates: SequenceAggregates, place: dict[str, int], left: Floats) -> Floats:
-    """Return what the counts of values carry, and take it from what is left."""
-    out, store = axis.zeros(), axis.store
+def _counts(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -> None:
+    """Lay what the counts of values carry."""
+    store = laid.axis.store
     for f, field in enumerate(store.fields):
         columns = np.array([place[name] for name in aggregates.code_names_[f]], np.int64)
-        if len(columns) and left[:, columns].any():
-            slot = np.full(max(field.size, int(store.codes[:, f].max(initial=0)) + 1), -1, np.int64)
-            slot[aggregates.chosen_[f]] = columns
-            out[:, axis.fields.index(field.name)] += _shared(axis, slot[store.codes[:, f]], left)
-    return out
+        slot = np.full(max(field.size, int(store.codes[:, f].max(initial=0)) + 1), -1, np.int64)
+        slot[aggregates.chosen_[f]] = columns
+        _shared(laid, slot[store.codes[:, f]], laid.axis.fields.index(field.name))
 
 
-def _steps(axis: Axis, aggregates: SequenceAggregates, place: dict[str, int], left: Floats) -> Floats:
-    """Return what the counts of transitions carry, at the later of both events."""
-    out, store = axis.zeros(), axis.store
+def _steps(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -> None:
+    """Lay what the counts of transitions carry, at the later of both events."""
+    store = laid.axis.store
     if aggregates.transitions_ is None or not store.n_events:
-        return out
+        return
     codes = np.asarray(store.codes[:, 0], np.int64)
     pairs = np.concatenate([[-1], codes[:-1] << 32 | codes[1:]])
     pairs[store.position() == 0] = -1
     known = aggregates.transitions_.pairs[aggregates.transitions_.chosen]
     columns = np.array([place[name] for name in aggregates.transition_names_], np.int64)
-    if len(known) and left[:, columns].any():
+    if len(known):
         at = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
-        out[:, 0] += _shared(axis, np.where(known[at] == pairs, columns[at], -1), left)
-    return out
+        _shared(laid, np.where(known[at] == pairs, columns[at], -1), 0)
 
 
-def _shared(axis: Axis, column_T: NDArray[np.int64], left: Floats) -> Floats:
-    """Return (T,) each feature's part divided among the events that it counts; -1 counts in none."""
-    owner, K = axis.ragged.owner, left.shape[1]
-    hit = np.flatnonzero((column_T >= 0) & axis.kept_T)
-    key = owner[hit] * K + column_T[hit]
-    distinct, where, counts = np.unique(key, return_inverse=True, return_counts=True)
-    out = np.zeros(len(column_T))
-    out[hit] = left.reshape(-1)[key] / counts[where]
-    left.reshape(-1)[distinct] = 0.0
-    return out
+def _shared(laid: Laid, column_T: NDArray[np.int64], field: int) -> None:
+    """Divide each feature's part among the events that it counts; -1 counts in none."""
+    hit = np.flatnonzero((column_T >= 0) & laid.axis.kept_T)
+    laid.lay(hit, column_T[hit], field)
 
 
-def _extremes(axis: Axis, place: dict[str, int], left: Floats) -> Floats:
-    """Return what smallest and largest values carry, where they are reached."""
-    columns: dict[str, Any] = {}
+def _extremes(laid: Laid, place: dict[str, int]) -> None:
+    """Lay what smallest and largest values carry, where they are reached."""
+    axis = laid.axis
     for name, values in _series(axis.store).items():
-        total = np.zeros(axis.store.n_events)
         for suffix, sign in ((".max", 1), (".min", -1), (".max_log", 1), (".min_log", -1)):
             k = place.get(name + suffix)
-            if k is not None and left[:, k].any():
-                at = axis.peaks(np.where(axis.kept_T, sign * values, -np.inf))
-                total[at] += left[axis.ragged.owner[at], k]
-                left[axis.ragged.owner[at], k] = 0.0
-        columns[name] = total
-    return axis.spread(columns)
+            if k is not None and laid.left_nK[:, k].any():
+                at = np.flatnonzero(axis.peaks(np.where(axis.kept_T, sign * values, -np.inf)))
+                laid.lay(at, np.full(len(at), k), axis.place((name,))[0])
 
 
 def _series(store: SequenceStore) -> dict[str, Floats]:
     found = {name: np.asarray(store.values[:, g], np.float64) for g, name in enumerate(store.value_names)}
     return found | ({GAP: np.nan_to_num(np.asarray(store.delta, np.float64))} if store.has_time else {})
-
-
-def _even(axis: Axis, names: tuple[str, ...], left: Floats) -> Floats:
-    """Return the rest, evenly over the reported events of each feature's field."""
-    by_field = np.zeros((len(left), len(axis.fields)))
-    for k in np.flatnonzero(left.any(axis=0)):
-        by_field[:, axis.fields.index(feature_field(names[k], axis.fields[:-1]))] += left[:, k]
-    kept = axis.ragged.sum(axis.kept_T.astype(np.float64))
-    share = np.where(axis.kept_T, 1.0 / np.maximum(kept, 1.0)[axis.ragged.owner], 0.0)
-    nothing = (kept == 0)[axis.ragged.owner]
-    share[nothing] = 1.0 / np.maximum(axis.ragged.lengths[axis.ragged.owner][nothing], 1)
-    spread: Floats = by_field[axis.ragged.owner] * share[:, None]
-    return spread

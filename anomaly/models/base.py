@@ -183,6 +183,14 @@ class SequenceNetwork(nn.Module):
         )
         return before_TD + profile_TD, after_TD + profile_TD
 
+    def states_to_carry(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
+        """Return (T, D) the states before each event as an open encoder carries them."""
+        before_TD, _ = self.states(batch, carry)
+        if self.profile is None:
+            return before_TD
+        profile_ND = self.profile(self._shown_entities(batch.entity_N))
+        return before_TD - profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(before_TD))  # type: ignore[no-any-return]
+
     def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
         """Return (N, D), the mean state of each sequence."""
         return mean_by_sequence(self.states(batch, carry)[1], batch.cu_seqlens)

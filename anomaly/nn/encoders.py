@@ -44,9 +44,11 @@ class Encoder(nn.Module):
     ----------
     carries : whether a piece of a sequence can go on from the `Carry` that the piece before it left
     past : events before an event that its state depends on; None for all of them
+    open : whether the state before an event is all that a piece needs that begins there
     """
 
     carries = False
+    open = False
     past: int | None = None
 
     def forward(
@@ -76,6 +78,7 @@ class GRUEncoder(Encoder):
     def __init__(self, *, width: int, layers: int, dropout: float) -> None:
         super().__init__()
         self.gru = nn.GRU(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
+        self.open = layers == 1
 
     def forward(
         self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None

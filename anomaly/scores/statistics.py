@@ -33,6 +33,8 @@ SMALLEST_TAIL = 1e-12
 SMALLEST_SIDE = 1e-7
 """The same where a tail is what another one leaves, in float32."""
 
+_FLAT = ("surprisal_TF", "expected_TF", "tail_TF", "upper_TG", "gap_surprisal_T", "gap_pit_T")
+
 
 @dataclass(frozen=True)
 class EventResiduals:
@@ -67,12 +69,26 @@ class EventResiduals:
     timed: bool = True
     ordered: tuple[str, ...] = ()
 
-    def reported(self, offsets: NDArray[np.int64], kept_T: NDArray[np.bool_]) -> EventResiduals:
+    def reported(self, offsets: NDArray[np.int64], kept_T: NDArray[Any]) -> EventResiduals:
         """Return those of the kept events alone, which have the given offsets."""
-        flat = ("surprisal_TF", "expected_TF", "tail_TF", "upper_TG", "gap_surprisal_T", "gap_pit_T")
-        parts: dict[str, Any] = {name: getattr(self, name)[kept_T] for name in flat}
+        parts: dict[str, Any] = {name: getattr(self, name)[kept_T] for name in _FLAT}
         contrast_T = None if self.contrast_T is None else self.contrast_T[kept_T]
         return replace(self, **parts, contrast_T=contrast_T, offsets=offsets)
+
+    def take(self, rows: NDArray[np.int64], places: NDArray[np.int64], offsets: NDArray[np.int64]) -> EventResiduals:
+        """Return those of some sequences, given the places of the events that are kept, which have the offsets."""
+        left = self.reported(offsets, places)
+        return replace(left, end_N=self.end_N[rows], embedding_ND=self.embedding_ND[rows])
+
+    def patched(self, places: NDArray[np.int64], other: EventResiduals, ended_N: NDArray[np.bool_]) -> EventResiduals:
+        """Return these with those of another store in some places, and with its ends where it has them."""
+        parts: dict[str, Any] = {}
+        for name in (*_FLAT, "contrast_T"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            if mine is not None:
+                parts[name] = mine.copy()
+                parts[name][places] = theirs
+        return replace(self, **parts, end_N=np.where(ended_N, other.end_N, self.end_N))
 
 
 class Ragged:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from anomaly.errors import NotFittedError
+from anomaly.errors import ConfigError, NotFittedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,6 +78,18 @@ class Statistics:
     def __post_init__(self) -> None:
         if not self.tails:
             object.__setattr__(self, "tails", ("upper",) * len(self.names))
+
+    def column(self, name: str) -> NDArray[np.float64]:
+        """Return (n,) one statistic.
+
+        Raises
+        ------
+        ConfigError
+            If there is none of that name.
+        """
+        if name not in self.names:
+            raise ConfigError(f"statistic {name!r} is none of {', '.join(self.names)}")
+        return self.values[:, self.names.index(name)]
 
     @classmethod
     def concat(cls, blocks: list[Statistics]) -> Statistics:

@@ -112,10 +112,7 @@ class NGramDetector(EventDetector):
 
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the statistic named in the constructor."""
-        found = self.statistics(X)
-        if self.statistic not in found.names:
-            raise ConfigError(f"statistic {self.statistic!r} is none of {', '.join(found.names)}")
-        return found.values[:, found.names.index(self.statistic)]
+        return self.statistics(X).column(self.statistic)
 
     def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (T, F) surprisals given the whole context, in nats."""

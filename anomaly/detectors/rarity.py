@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from anomaly.base import Analysis, EventDetector, Statistics
 from anomaly.detectors.counts import ConditionalCounts, Own, as_ints, were_counted
 from anomaly.detectors.dictionary import Dictionary, Ints
-from anomaly.errors import ConfigError, DataError
+from anomaly.errors import DataError
 from anomaly.features.segments import blocks, distinct, reported, segment_max, segment_mean
 
 if TYPE_CHECKING:
@@ -71,11 +71,7 @@ class RarityDetector(EventDetector):
 
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the statistic named in the constructor."""
-        found = self.statistics(X)
-        name = self.statistic or ("pair.largest" if self.pairs_ else "value.largest")
-        if name not in found.names:
-            raise ConfigError(f"statistic {name!r} is none of {', '.join(found.names)}")
-        return np.asarray(found.values[:, found.names.index(name)])
+        return self.statistics(X).column(self.statistic or ("pair.largest" if self.pairs_ else "value.largest"))
 
     def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (T, F) rarity per field: half of its rarest pair, or its own rarity where there are no pairs."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Detector, FeatureMatrix, Statistics
-from anomaly.errors import ConfigError, DataError
+from anomaly.errors import DataError
 
 Float = NDArray[np.float64]
 
@@ -40,10 +40,7 @@ class _Spread(Detector):
 
     def decision_function(self, X: FeatureMatrix) -> Float:
         """Return (n,) the statistic named in the constructor."""
-        found = self.statistics(X)
-        if self.statistic not in found.names:
-            raise ConfigError(f"statistic {self.statistic!r} is none of {', '.join(found.names)}")
-        return found.values[:, found.names.index(self.statistic)]
+        return self.statistics(X).column(self.statistic)
 
     def statistics(self, X: FeatureMatrix) -> Statistics:
         """Return the largest distance of each row and the mean of the squares."""

@@ -165,8 +165,8 @@ def _embed(rows: Floats, columns: NDArray[np.int64], m: int) -> Floats:
     return whole
 
 
-class FisherCombiner(ScoreCombiner):
-    """Sum of ``-log p`` over all members (Fisher 1932): the plain baseline."""
+class EqualWeights(ScoreCombiner):
+    """Every statistic counts the same."""
 
     def fit(
         self,
@@ -176,9 +176,13 @@ class FisherCombiner(ScoreCombiner):
         *,
         questions: NDArray[np.int64] | None = None,
     ) -> Self:
-        """Give every member the same weight."""
+        """Give every statistic the same weight."""
         self.weights_ = np.full(P_nm.shape[1], 1.0 / P_nm.shape[1])
         return self
+
+
+class FisherCombiner(EqualWeights):
+    """Sum of ``-log p`` over all members (Fisher 1932): the plain baseline."""
 
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""

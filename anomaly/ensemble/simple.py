@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import ndtri_exp
 
 from anomaly.base import ScoreCombiner
-from anomaly.ensemble.combine import oddest
+from anomaly.ensemble.combine import EqualWeights, oddest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,23 +19,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-class _Equal(ScoreCombiner):
-    """Every statistic counts the same."""
-
-    def fit(
-        self,
-        P_nm: Floats,
-        P_corrupted: Floats | None = None,
-        kinds: NDArray[np.int64] | None = None,
-        *,
-        questions: NDArray[np.int64] | None = None,
-    ) -> Self:
-        """Give every statistic the same weight."""
-        self.weights_ = np.full(P_nm.shape[1], 1.0 / P_nm.shape[1])
-        return self
-
-
-class MeanRankCombiner(_Equal):
+class MeanRankCombiner(EqualWeights):
     """One minus the mean p-value: a p-value is the item's rank among the held-out items."""
 
     def combine(self, P_nm: Floats) -> Floats:
@@ -44,7 +28,7 @@ class MeanRankCombiner(_Equal):
         return evidence
 
 
-class StoufferCombiner(_Equal):
+class StoufferCombiner(EqualWeights):
     """Mean of the normal scores whose upper tail is p (Stouffer et al. 1949): the average of calibrated scores."""
 
     def combine(self, P_nm: Floats) -> Floats:
@@ -54,7 +38,7 @@ class StoufferCombiner(_Equal):
         return evidence
 
 
-class CauchyCombiner(_Equal):
+class CauchyCombiner(EqualWeights):
     """Mean of ``cot(pi p)`` (Liu and Xie 2020), as the negative log of its own tail; valid for dependent p-values."""
 
     def combine(self, P_nm: Floats) -> Floats:
@@ -65,7 +49,7 @@ class CauchyCombiner(_Equal):
         return evidence
 
 
-class MinimumPCombiner(_Equal):
+class MinimumPCombiner(EqualWeights):
     """Negative log of the chance that the smallest of m independent p-values is so small (Tippett 1931)."""
 
     def combine(self, P_nm: Floats) -> Floats:
@@ -76,7 +60,7 @@ class MinimumPCombiner(_Equal):
         return evidence
 
 
-class BucketCombiner(_Equal):
+class BucketCombiner(EqualWeights):
     """Averages and maxima of ``-log p`` over random buckets of statistics (Aggarwal and Sathe 2015).
 
     Parameters

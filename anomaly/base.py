@@ -80,13 +80,7 @@ class Statistics:
             object.__setattr__(self, "tails", ("upper",) * len(self.names))
 
     def column(self, name: str) -> NDArray[np.float64]:
-        """Return (n,) one statistic.
-
-        Raises
-        ------
-        ConfigError
-            If there is none of that name.
-        """
+        """Return (n,) one statistic; ConfigError where there is none of that name."""
         if name not in self.names:
             raise ConfigError(f"statistic {name!r} is none of {', '.join(self.names)}")
         return self.values[:, self.names.index(name)]

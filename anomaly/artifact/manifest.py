@@ -15,10 +15,10 @@ from anomaly.atomic import write_json
 from anomaly.errors import ArtifactError
 
 NAME = "manifest.json"
-FORMAT = 2
+FORMAT = 3
 """Raised when a run folder changes so that older code cannot read it."""
-OLDEST = 2
-"""Raised to `FORMAT` when this code can no longer read what came before; 1 is from before the combiner had views."""
+OLDEST = 3
+"""Raised to `FORMAT` when this code can no longer read what came before; 2 is from before the view that none teaches."""
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "polars", "scikit-learn", "pyod", "scipy", "safetensors", "skops")
 _CHANGING = ("checkpoints", "log.jsonl", NAME)

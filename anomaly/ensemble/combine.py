@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp, ndtri, softmax
 
 from anomaly.base import ScoreCombiner, spread
 from anomaly.scores.calibration import pareto_tail, upper_p
@@ -23,22 +23,28 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LESSONS = 20_000
+"""Untouched items, about, that a regression reads."""
+LEAST_NORMAL = -3.0
+"""Normal score of a p-value next to 1, of which there are many where a statistic is silent."""
+
 
 class CorruptionMixture(ScoreCombiner):
-    """Several views of the same statistics, each learnt from known troubles, joined as one.
+    """Several views of the same statistics, learnt from known troubles or from none, joined as one.
 
     Whether an item is odd for its owner is another question than whether it is odd for the crowd, and an answer to one
-    is no answer to the other. Each question is looked at in three ways, all of them sums over ``x = -log p``:
+    is no answer to the other. Each question is looked at in two ways that corruptions teach, sums over ``x = -log p``:
 
     - trouble of one kind: a logistic regression with weights ``w_k >= 0`` tells items damaged in way k from untouched
       ones, and the evidence is ``log sum_k exp(x . w_k)``, the likelihood ratio of a mixture;
     - trouble of any kind: one such regression for all kinds, held back more, so that what many statistics say a little
-      counts;
-    - trouble like none of them: every statistic counts the same (Fisher 1932).
+      counts.
 
-    The weights of the first two are multiplied by the trust in each statistic: the overlap (Jaccard) of its oddest
-    items with those of the view, in relation to the best. Each view's evidence is calibrated on the held-out items,
-    and the total is ``log sum_v share_v / p_v``.
+    Their weights are multiplied by the trust in each statistic: the overlap (Jaccard) of its oddest items with those of
+    the view, in relation to the best. A last view, of all questions, asks for trouble like none of the kinds: ``sum_j
+    z_j^3 / r_j`` over the normal scores above nought. The cube lets one odd statistic speak among many usual ones, and
+    ``r_j``, the sum of j's positive correlations with all, its own among them, makes many that say the same count as
+    one. Each view's evidence is calibrated on the held-out items, and the total is ``log sum_v share_v / p_v``.
 
     Parameters
     ----------
@@ -51,8 +57,9 @@ class CorruptionMixture(ScoreCombiner):
 
     Attributes
     ----------
-    views_ : one (rows, m) per question and view, trust included, 0 for the statistics of other questions
-    shares_ : (views,) what each view counts
+    views_ : one (rows, m) per question and taught view, trust included, 0 for the statistics of other questions
+    untaught_ : (m,) the ``1 / r_j``
+    shares_ : (views,) what each view counts, the untaught one the last
     references_, tails_ : per view, the sorted held-out evidence and its tail, see `anomaly.scores.calibration`
     weights_ : (m,) the mean over views, summing to 1
     """
@@ -84,61 +91,59 @@ class CorruptionMixture(ScoreCombiner):
         *,
         questions: NDArray[np.int64] | None = None,
     ) -> Self:
-        """Learn the weights; without corrupted items every statistic counts the same.
+        """Learn the weights; without corrupted items only the untaught view is left.
 
         Parameters
         ----------
         questions : (m,) which question each statistic asks; None means that all ask the same
         """
-        x_nm = self._evidence(P_nm)
-        x_cm = None if P_corrupted is None or kinds is None else self._evidence(P_corrupted)
-        m = x_nm.shape[1]
-        questions = np.zeros(m, np.int64) if questions is None else questions
+        x_nm, m = self._evidence(P_nm), P_nm.shape[1]
         self.views_: list[Floats] = []
-        shares: list[float] = []
-        for q in np.unique(questions):
-            columns = np.flatnonzero(questions == q)
-            taught = [] if x_cm is None or kinds is None else self._taught(x_nm, x_cm, kinds, columns)
-            self.views_ += [*taught, _embed(np.full((1, len(columns)), 1.0 / len(columns)), columns, m)]
-            shares += [*(1.0 for _ in taught), self.doubt if taught else 1.0]
-        self.shares_ = np.array(shares)
-        self.references_ = [np.sort(_view_evidence(x_nm, view)) for view in self.views_]
+        if P_corrupted is not None and kinds is not None:
+            asked = np.zeros(m, np.int64) if questions is None else questions
+            x_cm, some = self._evidence(P_corrupted), x_nm[:: max(len(x_nm) // LESSONS, 1)]
+            for q in np.unique(asked):
+                self.views_ += self._taught(some, x_cm, kinds, np.flatnonzero(asked == q))
+        self.untaught_ = _apart(x_nm)
+        self.shares_ = np.array([*(1.0 for _ in self.views_), self.doubt if self.views_ else 1.0])
+        self.references_ = [np.sort(evidence) for evidence in self._views(x_nm)]
         self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in self.references_]
-        means = [view.mean(axis=0) for view in self.views_]
+        means = [*(view.mean(axis=0) for view in self.views_), self.untaught_]
         each = [w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means]
         self.weights_ = np.average(each, axis=0, weights=self.shares_)
         return self
 
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""
-        x_nm = self._evidence(P_nm)
-        if len(self.views_) == 1:
-            return _view_evidence(x_nm, self.views_[0])
-        total: Floats = np.logaddexp.reduce(self._answers(x_nm))
+        total: Floats = np.logaddexp.reduce(self._answers(self._evidence(P_nm)))
         return total
 
     def contributions(self, P_nm: Floats) -> Floats:
         """Return (n, m) what each statistic adds to the evidence: rows sum to `combine`.
 
-        Within a view the split is Euler's, ``x_j`` times the slope of the evidence in ``x_j``: the weights of the
-        kinds, each counted as likely as the item makes it. Views share the total as softmax of their evidence. What
+        Within a taught view the split is Euler's, ``x_j`` times the slope of the evidence in ``x_j``: the weights of
+        the kinds, each counted as likely as the item makes it. Views share the total as softmax of their evidence. What
         a sum of exponentials has beyond that, at most the log of the number of terms, is spread in proportion.
         """
         x_nm = self._evidence(P_nm)
         parts = [x_nm * (softmax(x_nm @ view.T, axis=1) @ view) for view in self.views_]
-        if len(parts) > 1:
-            answers_vn = self._answers(x_nm)
-            shares_vn = softmax(answers_vn, axis=0) * np.maximum(answers_vn, 0.0)
-            parts = [spread(part, share, self.weights_) for part, share in zip(parts, shares_vn, strict=True)]
+        parts.append(_cubes(x_nm) * self.untaught_)
+        answers_vn = self._answers(x_nm)
+        shares_vn = softmax(answers_vn, axis=0) * np.maximum(answers_vn, 0.0)
+        parts = [spread(part, share, self.weights_) for part, share in zip(parts, shares_vn, strict=True)]
         return spread(np.sum(parts, axis=0), self.combine(P_nm), self.weights_)
 
     def _evidence(self, P_nm: Floats) -> Floats:
         return np.minimum(-np.log(P_nm), self.ceiling)
 
+    def _views(self, x_nm: Floats) -> list[Floats]:
+        """Return the (n,) evidence of each view."""
+        return [*(_likelihood(x_nm, view) for view in self.views_), _cubes(x_nm) @ self.untaught_]
+
     def _answers(self, x_nm: Floats) -> Floats:
         """Return (views, n) the log of share over p-value of each view."""
-        each = zip(self.views_, self.references_, self.tails_, strict=True)
-        p_vn = np.stack([upper_p(_view_evidence(x_nm, view), *null) for view, *null in each])
+        each = zip(self._views(x_nm), self.references_, self.tails_, strict=True)
+        p_vn = np.stack([upper_p(evidence, *null) for evidence, *null in each])
         answers: Floats = np.log(self.shares_)[:, None] - np.log(p_vn)
         return answers
 
@@ -147,15 +152,33 @@ class CorruptionMixture(ScoreCombiner):
         clean, damaged = x_nm[:, columns], x_cm[:, columns]
         one_kind = np.stack([logistic(clean, damaged[kinds == k], self.ridge) for k in np.unique(kinds)])
         any_kind = logistic(clean, damaged, self.pooled_ridge)[None]
-        consensus = [_view_evidence(clean, rows) for rows in (one_kind, any_kind)]
+        consensus = [_likelihood(clean, rows) for rows in (one_kind, any_kind)]
         trusts = [trust(clean, evidence_n, self.top, self.least_trust) for evidence_n in consensus]
         trusted = [rows * trust_m for rows, trust_m in zip((one_kind, any_kind), trusts, strict=True)]
         return [_embed(rows, columns, x_nm.shape[1]) for rows in trusted]
 
 
-def _view_evidence(x_nm: Floats, view: Floats) -> Floats:
+def _likelihood(x_nm: Floats, view: Floats) -> Floats:
+    """Return (n,) the log of the sum over the kinds of a view."""
     evidence: Floats = logsumexp(x_nm @ view.T, axis=1)
     return evidence
+
+
+def _cubes(x_nm: Floats) -> Floats:
+    """Return the cubes of what the normal scores of ``p = exp(-x)`` have above nought."""
+    cubes: Floats = np.maximum(-ndtri(np.exp(-x_nm)), 0.0) ** 3
+    return cubes
+
+
+def _apart(x_nm: Floats) -> Floats:
+    """Return (m,) one over the sum of a statistic's positive correlations, as normal scores, with all."""
+    z_nm = np.maximum(-ndtri(np.exp(-x_nm)), LEAST_NORMAL)
+    z_nm -= z_nm.mean(axis=0)
+    z_nm /= np.maximum(np.linalg.norm(z_nm, axis=0), 1e-9)
+    likeness = np.maximum(z_nm.T @ z_nm, 0.0)
+    np.fill_diagonal(likeness, 1.0)
+    weights: Floats = 1.0 / likeness.sum(axis=0)
+    return weights
 
 
 def _embed(rows: Floats, columns: NDArray[np.int64], m: int) -> Floats:

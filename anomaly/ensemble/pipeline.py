@@ -19,7 +19,6 @@ from anomaly.base import Detector, Statistics
 from anomaly.ensemble.bank import BankReading, MemberBank
 from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.power import power_rows
-from anomaly.ensemble.ratio import LikelihoodRatio
 from anomaly.errors import DataError
 from anomaly.features.segments import distinct, reported
 from anomaly.sequences.past import with_past, without_past
@@ -43,6 +42,9 @@ if TYPE_CHECKING:
 
 SMALLEST = 19
 """Sequences below which a p-value cannot reach 5%."""
+
+DOUBT = {"sequence": 0.1, "event": 1.0}
+"""Of corruptions: of a sequence's many statistics most are idle, of an event's few any may be the one that tells."""
 
 CONTRAST = "contrast"
 """In the names of statistics that ask whether an item is odd for its owner; the others ask it for the crowd."""
@@ -91,7 +93,7 @@ class CalibratedEnsemble(Detector):
     ----------
     members : name to detector, see `anomaly.ensemble.bank.MemberBank`
     calibrator : raw statistics to p-values; cloned once for the members, once for the combination, once for events
-    combiner : p-values to evidence; None is `CorruptionMixture`, or `LikelihoodRatio` where the event is the item
+    combiner : p-values to evidence; None is `CorruptionMixture` with the `DOUBT` of the unit
     corruptions : kinds of trouble, by name, that the combiner learns from and the power report counts
     aggregates : features of the members that read features
     unit : "sequence", or "event" where single events with their past are the items
@@ -294,22 +296,26 @@ class CalibratedEnsemble(Detector):
         rng = np.random.default_rng(self.random_state)
         troubles = {name: kind for name, kind in self.corruptions.items() if self.unit in kind.units}
         stores = reference.scales(self.corrupted_events)
-        damaged = {name: self._damage(kind, stores, rng) for name, kind in troubles.items()}
+        damaged = {
+            f"{name}.{variant}".rstrip("."): self._damage(kind, stores, rng, self.corrupted_events // len(variants))
+            for name, trouble in troubles.items()
+            for variants in [trouble.variants(reference.held_out)]
+            for variant, kind in variants.items()
+        }
         parts = {name: part for name, part in damaged.items() if part is not None}
         self.damaged_ = {name: (P[1::2], lengths[1::2]) for name, (P, lengths) in parts.items()}
         lessons = [P[::2] for P, _ in parts.values()]
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
-        usual = LikelihoodRatio() if self.unit == "event" else CorruptionMixture()
-        self.combiner_ = clone(self.combiner or usual)
+        self.combiner_ = clone(self.combiner or CorruptionMixture(doubt=DOUBT[self.unit]))
         self.combiner_.fit(reference.P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 
     def _damage(
-        self, kind: Corruption, stores: list[SequenceStore], rng: np.random.Generator
+        self, kind: Corruption, stores: list[SequenceStore], rng: np.random.Generator, n_events: int
     ) -> tuple[Floats, NDArray[np.int64]] | None:
         """Return the p-values (k, m) and lengths of damaged items, or None where this kind of trouble cannot exist."""
-        events = self.corrupted_events // len(stores)
+        events = n_events // len(stores)
         parts = [self._damage_scale(kind, _sample(store, events, rng), rng) for store in stores]
         made = [part for part in parts if part is not None]
         if not made:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from anomaly.base import Estimator
-from anomaly.sequences.store import rows_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.sequences.store import SequenceStore
 
-    Places = NDArray[np.int64]
+GAP = "gap"
+"""Name of the time since the event before, among those of the fields."""
 
 
 @dataclass(frozen=True)
@@ -56,179 +56,64 @@ class Corruption(Estimator, ABC):
         """Return whether this kind of trouble can exist in a store."""
         return len(store) > 1 and store.n_events > len(store)
 
+    def variants(self, store: SequenceStore) -> dict[str, Corruption]:
+        """Return by name the kinds of trouble that this one is, told apart; itself, where it is one."""
+        return {"": self}
+
     @abstractmethod
     def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
         """Return every sequence of the store, damaged; sequences too short to damage are left out."""
 
 
-class Rearrangement(Corruption):
-    """Trouble that only puts, drops or moves events: a sequence becomes a list of places in the store."""
-
-    units: ClassVar[tuple[str, ...]] = ("sequence",)
-    shortest = 2
-
-    def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
-        """Return every sequence of at least `shortest` events, rearranged."""
-        chosen = np.flatnonzero(store.lengths >= self.shortest)
-        parts = [self._rearrange(store, int(n), rng) for n in chosen]
-        if not store.closed:
-            # Where ends say nothing, a length must not give the damage away.
-            parts = [_cut_to(int(store.lengths[n]), *part) for n, part in zip(chosen, parts, strict=True)]
-        places = np.concatenate([p for p, _ in parts]) if parts else np.empty(0, np.int64)
-        touched = np.concatenate([t for _, t in parts]) if parts else np.empty(0, bool)
-        return Corrupted(gather(store, places, chosen, np.array([len(p) for p, _ in parts], np.int64)), touched)
-
-    @abstractmethod
-    def _rearrange(
-        self, store: SequenceStore, n: int, rng: np.random.Generator
-    ) -> tuple[Places, NDArray[np.bool_]]: ...
-
-    def _piece(self, length: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Draw the begin and the end of a piece of a sequence."""
-        size = int(rng.integers(1, max(int(self.share * length), 1) + 1))
-        begin = int(rng.integers(0, length - size + 1))
-        return begin, begin + size
-
-
-class Insert(Rearrangement):
-    """A piece of somebody else's sequence is put in."""
-
-    units = ("sequence", "event")
-    shortest = 1
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        donor = _other(rng, len(store), n, store.lengths)
-        begin, end = self._piece(int(store.lengths[donor]), rng)
-        foreign = store.offsets[donor] + np.arange(begin, min(end, begin + max(int(self.share * len(own)), 1)))
-        return _put(own, foreign, int(rng.integers(0, len(own) + 1)))
-
-
-class Skip(Rearrangement):
-    """A piece is left out."""
-
-    shortest = 3
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        begin, end = self._piece(len(own) - 1, rng)
-        kept = np.delete(own, np.arange(begin, end))
-        touched = np.zeros(len(kept), bool)
-        touched[min(begin, len(kept) - 1)] = True
-        return kept, touched
-
-
-class Repeat(Rearrangement):
-    """A piece happens again, later."""
-
-    shortest = 1
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        begin, end = self._piece(len(own), rng)
-        return _put(own, own[begin:end], int(rng.integers(end, len(own) + 1)))
-
-
-class Stutter(Rearrangement):
-    """One event happens again and again, right after itself."""
-
-    shortest = 1
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        spot = int(rng.integers(0, len(own)))
-        times = int(rng.integers(2, max(int(self.share * len(own)), 4) + 1))
-        return _put(own, np.full(times, own[spot]), spot + 1)
-
-
-class Shuffle(Rearrangement):
-    """A piece of at least three events is put into random order."""
-
-    shortest = 4
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        size = int(np.clip(self.share * len(own), 3, len(own)))
-        begin = int(rng.integers(0, len(own) - size + 1))
-        touched = np.zeros(len(own), bool)
-        touched[begin : begin + size] = True
-        own[begin : begin + size] = rng.permutation(own[begin : begin + size])
-        return own, touched
-
-
-class Move(Rearrangement):
-    """A piece happens earlier or later than it did."""
-
-    shortest = 3
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        begin, end = self._piece(len(own) - 1, rng)
-        rest = np.delete(own, np.arange(begin, end))
-        spots = np.delete(np.arange(len(rest) + 1), begin)
-        return _put(rest, own[begin:end], int(rng.choice(spots)))
-
-
-class Truncate(Rearrangement):
-    """The sequence breaks off early."""
-
-    def applies(self, store: SequenceStore) -> bool:
-        """Return whether ends mean something."""
-        return store.closed and super().applies(store)
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        kept = own[: int(rng.integers(max(int((1 - self.share) * len(own)), 1), len(own)))]
-        return kept, np.arange(len(kept)) == len(kept) - 1
-
-
-class Splice(Rearrangement):
-    """From some event on, the sequence is somebody else's."""
-
-    units = ("sequence", "event")
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        donor = _other(rng, len(store), n, store.lengths)
-        other = np.arange(store.offsets[donor], store.offsets[donor + 1])
-        cut = int(rng.integers(1, len(own)))
-        tail = other[min(cut, len(other) - 1) :]
-        return np.concatenate([own[:cut], tail]), np.arange(cut + len(tail)) >= cut
-
-
-class RandomEvents(Rearrangement):
-    """Some events are replaced by events drawn from the population."""
-
-    units = ("sequence", "event")
-    shortest = 1
-
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
-        touched = rng.permutation(len(own)) < int(rng.integers(1, max(int(self.share * len(own)), 1) + 1))
-        own[touched] = rng.integers(store.offsets[0], store.offsets[-1], touched.sum())
-        return own, touched
-
-
 class Scramble(Corruption):
-    """One field of some events takes values drawn from the population."""
+    """One field of some events takes values drawn from the population.
+
+    Parameters
+    ----------
+    field : which one, or "gap", the time since the event before; None for one of them at random at each event
+    """
+
+    def __init__(self, *, field: str | None = None, share: float = 0.3) -> None:
+        super().__init__(share=share)
+        self.field = field
 
     def applies(self, store: SequenceStore) -> bool:
         """Return whether there is more than one field: with one, `RandomEvents` is the same."""
-        return len(store) > 1 and len(store.fields) > 1
+        return len(store) > 1 and len(_scrambled(store)) > 1
+
+    def variants(self, store: SequenceStore) -> dict[str, Corruption]:
+        """Return one kind for each field: what hides in one of them does not hide in another."""
+        if self.field is not None:
+            return super().variants(store)
+        return {name: Scramble(field=name, share=self.share) for name in _scrambled(store)}
 
     def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
-        """Return every sequence with at least one event's field redrawn."""
-        touched = _some_events(store, self.share, rng)
-        codes, values = np.array(store.codes), np.array(store.values)
-        field_T = rng.integers(0, len(store.fields), store.n_events)
-        for f, field in enumerate(store.fields):
-            hit = np.flatnonzero(touched & (field_T == f))
+        """Return every sequence with at least one event's field changed; others are left out."""
+        touched, names, position_T = _some_events(store, self.share, rng), _scrambled(store), store.position()
+        codes, values, delta = np.array(store.codes), np.array(store.values), np.array(store.delta)
+        drawn_T = rng.choice([n for n, name in enumerate(names) if self.field in (None, name)], store.n_events)
+        for n, name in enumerate(names):
+            hit = np.flatnonzero(touched & (drawn_T == n))
             donors = rng.integers(0, store.n_events, len(hit))
-            codes[hit, f] = codes[donors, f]
-            if field.name in store.value_names:
-                g = store.value_names.index(field.name)
+            if name == GAP:
+                # A sequence's first event has no gap, to take or to give.
+                both = (position_T[hit] > 0) & (position_T[donors] > 0)
+                delta[hit[both]] = store.delta[donors[both]]
+                continue
+            codes[hit, n] = codes[donors, n]
+            if name in store.value_names:
+                g = store.value_names.index(name)
                 values[hit, g] = values[donors, g]
-        return Corrupted(replace(store, codes=codes, values=values), touched)
+        # What is drawn may be what was there.
+        changed_T = (codes != store.codes).any(axis=1) | (delta != store.delta)
+        damaged_N = np.bincount(store.sequence_of_event()[changed_T], minlength=len(store)) > 0
+        found = replace(store, codes=codes, values=values, delta=delta).take(damaged_N)
+        return Corrupted(found, changed_T[np.repeat(damaged_N, store.lengths)])
+
+
+def _scrambled(store: SequenceStore) -> list[str]:
+    """Return the names of the fields, and after them of the gap, where there is time."""
+    return [*(field.name for field in store.fields), *([GAP] if store.has_time else [])]
 
 
 class Extreme(Corruption):
@@ -347,48 +232,6 @@ class Leave(Corruption):
         touched[store.offsets[1:] - 1] = True
         longer = (silence_N[chosen] * rng.uniform(2.0, self.factor, len(chosen))).astype(np.float32)
         return Corrupted(replace(store, silence=longer, context=np.zeros(len(store), np.int64)), touched)
-
-
-def gather(store: SequenceStore, places: Places, sequences: Places, lengths: NDArray[np.int64]) -> SequenceStore:
-    """Return a store whose sequences are made of the named events; entity and ids are those of `sequences`."""
-    empty = store.take(sequences)
-    delta = np.array(store.delta[places])
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    if store.has_time and len(delta):
-        # An event from a sequence's start has no gap of its own; where it lands it takes the median one.
-        lost = (delta == 0) & np.isin(places, store.offsets[:-1])
-        delta[lost] = np.median(store.delta)
-        delta[offsets[:-1][lengths > 0]] = 0.0
-    flat: dict[str, Any] = {name: rows_at(column, places) for name, column in _flat(store).items()}
-    context = np.zeros(len(lengths), np.int64)
-    return replace(empty, **flat, delta=delta, offsets=offsets, event_ids=None, context=context)
-
-
-def _flat(store: SequenceStore) -> dict[str, NDArray[Any]]:
-    return {"codes": store.codes, "values": store.values, "time": store.time, "row": store.row}
-
-
-def _cut_to(length: int, places: Places, touched: NDArray[np.bool_]) -> tuple[Places, NDArray[np.bool_]]:
-    """Cut a lengthened sequence back, on the side that leaves more of the damage."""
-    surplus = len(places) - length
-    if surplus <= 0:
-        return places, touched
-    head = touched[:length].sum() >= touched[surplus:].sum()
-    return (places[:length], touched[:length]) if head else (places[surplus:], touched[surplus:])
-
-
-def _put(own: Places, piece: Places, spot: int) -> tuple[Places, NDArray[np.bool_]]:
-    """Put a piece before the event at `spot`; the piece is what was touched."""
-    places = np.concatenate([own[:spot], piece, own[spot:]])
-    touched = np.zeros(len(places), bool)
-    touched[spot : spot + len(piece)] = True
-    return places, touched
-
-
-def _other(rng: np.random.Generator, size: int, n: int, lengths: NDArray[np.int64]) -> int:
-    """Draw a sequence other than n that has events; n itself where there is no other."""
-    other = (n + int(rng.integers(1, size))) % size
-    return other if lengths[other] else n
 
 
 def _some_events(store: SequenceStore, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:

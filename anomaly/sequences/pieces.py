@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from anomaly.sequences.corrupt import gather
+from anomaly.sequences.rearrange import gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -50,7 +50,6 @@ from anomaly.detectors.trained import TrainedDetector
 from anomaly.ensemble.combine import CorruptionMixture, FisherCombiner
 from anomaly.ensemble.convex import ConvexCombiner
 from anomaly.ensemble.pipeline import CalibratedEnsemble
-from anomaly.ensemble.ratio import LikelihoodRatio
 from anomaly.ensemble.simple import (
     AgreementCombiner,
     BucketCombiner,
@@ -62,7 +61,8 @@ from anomaly.ensemble.simple import (
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.nn.encoders import CELLS
 from anomaly.scores.calibration import SplitConformal
-from anomaly.sequences.corrupt import Insert, Scramble, Shuffle
+from anomaly.sequences.corrupt import Scramble
+from anomaly.sequences.rearrange import Insert, Shuffle
 from anomaly.sequences.split import latest_per_entity
 from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
 
@@ -164,7 +164,6 @@ DETECTORS = [
 CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]
 COMBINERS = [
     Case("corruption_mixture", lambda seed: CorruptionMixture()),
-    Case("likelihood_ratio", lambda seed: LikelihoodRatio()),
     Case("fisher", lambda seed: FisherCombiner()),
     Case("mean_rank", lambda seed: MeanRankCombiner()),
     Case("average", lambda seed: StoufferCombiner()),

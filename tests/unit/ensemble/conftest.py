@@ -16,7 +16,8 @@ from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.pipeline import CalibratedEnsemble
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.scores.calibration import SplitConformal
-from anomaly.sequences.corrupt import HandOver, Insert, RandomEvents, Scramble, Shuffle, Skip
+from anomaly.sequences.corrupt import HandOver, Scramble
+from anomaly.sequences.rearrange import Insert, RandomEvents, Shuffle, Skip
 from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
 
 KINDS = {

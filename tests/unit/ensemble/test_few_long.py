@@ -67,8 +67,8 @@ def test_short_odd_sequences_are_found(fitted: Any) -> None:
 
 
 def test_every_scale_is_damaged_within_its_bounds(fitted: Any) -> None:
-    assert {row["kind"] for row in fitted.power(1.0)} == set(fitted.corruptions)
-    assert all(20 <= row["n"] <= 500 for row in fitted.power(1.0))
+    assert {row["kind"].partition(".")[0] for row in fitted.power(1.0)} == set(fitted.corruptions)
+    assert all(10 <= row["n"] <= 500 for row in fitted.power(1.0))
     assert len(fitted.reference_scores_) > 400
 
 

@@ -12,20 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly.sequences import corrupt
+from anomaly.sequences import corrupt, rearrange
 from anomaly.sequences.corrupt import Corrupted, Corruption
 from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
 
 KINDS: dict[str, Callable[[], Corruption]] = {
-    "insert": corrupt.Insert,
-    "skip": corrupt.Skip,
-    "repeat": corrupt.Repeat,
-    "stutter": corrupt.Stutter,
-    "shuffle": corrupt.Shuffle,
-    "move": corrupt.Move,
-    "truncate": corrupt.Truncate,
-    "splice": corrupt.Splice,
-    "random_events": corrupt.RandomEvents,
+    "insert": rearrange.Insert,
+    "skip": rearrange.Skip,
+    "repeat": rearrange.Repeat,
+    "stutter": rearrange.Stutter,
+    "shuffle": rearrange.Shuffle,
+    "move": rearrange.Move,
+    "truncate": rearrange.Truncate,
+    "splice": rearrange.Splice,
+    "random_events": rearrange.RandomEvents,
     "scramble": corrupt.Scramble,
     "extreme": corrupt.Extreme,
     "hand_over": corrupt.HandOver,
@@ -147,9 +147,16 @@ def test_the_input_is_left_alone(kind: str) -> None:
         np.testing.assert_array_equal(a, b)
 
 
+def of(found: Corrupted, store: SequenceStore) -> SequenceStore:
+    """Return the sequences that were damaged as they were; a draw of what was there already leaves one out."""
+    return store.take(np.isin(store.sequence_ids.to_numpy(), found.store.sequence_ids.to_numpy()))
+
+
 def test_every_sequence_is_damaged_and_marked(kind: str) -> None:
-    store = store_of(np.random.default_rng(2).integers(5, 30, 60))
-    found = damage(kind, store)
+    whole = store_of(np.random.default_rng(2).integers(5, 30, 60))
+    found = damage(kind, whole)
+    store = of(found, whole)
+    assert len(store) == len(whole) if kind != "scramble" else len(store) > 0.75 * len(whole)
     assert list(found.store.sequence_ids) == list(store.sequence_ids)
     marked = np.add.reduceat(found.touched.astype(int), found.store.offsets[:-1])
     assert (marked > 0).all()
@@ -168,9 +175,11 @@ def test_what_is_not_marked_is_untouched(kind: str) -> None:
     store = store_of(np.random.default_rng(3).integers(5, 30, 40))
     found = damage(kind, store, 1)
     origin = store.sequence_of_event()
-    own = np.repeat(np.arange(len(store)), found.store.lengths)
+    kept = np.flatnonzero(np.isin(store.sequence_ids.to_numpy(), found.store.sequence_ids.to_numpy()))
+    own = np.repeat(kept, found.store.lengths)
     clean = ~found.touched
     np.testing.assert_array_equal(origin[places(found.store)[clean]], own[clean], "foreign events are marked")
+    store = of(found, store)
     if kind in {"scramble", "extreme"}:
         np.testing.assert_array_equal(found.store.codes[clean], store.codes[clean])
         np.testing.assert_array_equal(found.store.values[clean], store.values[clean])
@@ -261,7 +270,7 @@ def test_kinds_apply_where_they_can_exist() -> None:
     assert not any(KINDS[name]().applies(timeless) for name in ("clockwork", "burst", "silence"))
     assert not KINDS["hand_over"]().applies(replace(plain, n_entities=2))
     assert not KINDS["insert"]().applies(store_of([9]))
-    one_field = replace(plain, fields=plain.fields[:1], codes=plain.codes[:, :1])
+    one_field = replace(timeless, fields=plain.fields[:1], codes=plain.codes[:, :1])
     assert not KINDS["scramble"]().applies(one_field)
 
 
@@ -277,6 +286,24 @@ def test_numeric_values_follow_their_codes() -> None:
     store = store_of(np.full(30, 10))
     found = damage("scramble", store).store
     np.testing.assert_array_equal(found.values[:, 0], found.codes[:, 1])
+
+
+@pytest.mark.parametrize("field", ["place", "value0", "gap"])
+def test_a_variant_changes_its_field_alone_and_marks_what_changed(field: str) -> None:
+    store = store_of(np.full(30, 10))
+    variants = corrupt.Scramble().variants(store)
+    assert list(variants) == ["place", "value0", "gap"]
+    found = variants[field].corrupt(store, np.random.default_rng(0))
+    before = of(found, store)
+    changed = {
+        "place": found.store.codes[:, 0] != before.codes[:, 0],
+        "value0": found.store.codes[:, 1] != before.codes[:, 1],
+        "gap": found.store.delta != before.delta,
+    }
+    np.testing.assert_array_equal(changed.pop(field), found.touched)
+    assert not any(other.any() for other in changed.values())
+    assert (np.add.reduceat(found.touched.astype(int), found.store.offsets[:-1]) > 0).all()
+    assert list(variants[field].variants(store)) == [""]
 
 
 def test_an_extreme_number_is_one_of_the_largest() -> None:

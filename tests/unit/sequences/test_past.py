@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from anomaly.sequences.corrupt import Extreme, HandOver, Insert, Pace, Scramble, Skip
+from anomaly.sequences.corrupt import Extreme, HandOver, Pace, Scramble
 from anomaly.sequences.past import with_past, without_past
+from anomaly.sequences.rearrange import Insert, Skip
 from anomaly.sequences.store import SequenceStore
 
 

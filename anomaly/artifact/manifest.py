@@ -18,7 +18,7 @@ NAME = "manifest.json"
 FORMAT = 3
 """Raised when a run folder changes so that older code cannot read it."""
 OLDEST = 3
-"""Raised to `FORMAT` when this code can no longer read what came before; 2 is from before the view that none teaches."""
+"""Raised to `FORMAT` when this code can no longer read what came before; 2 is from before the untaught view."""
 
 _PACKAGES = ("torch", "pytorch-lightning", "numpy", "polars", "scikit-learn", "pyod", "scipy", "safetensors", "skops")
 _CHANGING = ("checkpoints", "log.jsonl", NAME)

@@ -18,10 +18,10 @@ from sklearn.base import clone
 from anomaly.base import Detector, Statistics
 from anomaly.ensemble.bank import BankReading, MemberBank
 from anomaly.ensemble.combine import CorruptionMixture
+from anomaly.ensemble.damage import damage
 from anomaly.ensemble.power import power_rows
 from anomaly.errors import DataError
 from anomaly.features.segments import distinct, reported
-from anomaly.sequences.past import with_past, without_past
 from anomaly.sequences.pieces import scales
 from anomaly.sequences.split import latest_per_entity
 
@@ -293,16 +293,14 @@ class CalibratedEnsemble(Detector):
 
     def _learn(self, reference: _Reference) -> None:
         """Damage held-out sequences; one half of them teaches the combiner, the other tells the power."""
-        rng = np.random.default_rng(self.random_state)
-        troubles = {name: kind for name, kind in self.corruptions.items() if self.unit in kind.units}
-        stores = reference.scales(self.corrupted_events)
-        damaged = {
-            f"{name}.{variant}".rstrip("."): self._damage(kind, stores, rng, self.corrupted_events // len(variants))
-            for name, trouble in troubles.items()
-            for variants in [trouble.variants(reference.held_out)]
-            for variant, kind in variants.items()
-        }
-        parts = {name: part for name, part in damaged.items() if part is not None}
+        parts = damage(
+            self.corruptions,
+            reference.scales(self.corrupted_events),
+            self._judge,
+            unit=self.unit,
+            n_events=self.corrupted_events,
+            random_state=self.random_state,
+        )
         self.damaged_ = {name: (P[1::2], lengths[1::2]) for name, (P, lengths) in parts.items()}
         lessons = [P[::2] for P, _ in parts.values()]
         kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
@@ -311,30 +309,11 @@ class CalibratedEnsemble(Detector):
         self.combiner_ = clone(self.combiner or CorruptionMixture(doubt=DOUBT[self.unit]))
         self.combiner_.fit(reference.P_nm, P_corrupted, kinds if lessons else None, questions=questions)
 
-    def _damage(
-        self, kind: Corruption, stores: list[SequenceStore], rng: np.random.Generator, n_events: int
-    ) -> tuple[Floats, NDArray[np.int64]] | None:
-        """Return the p-values (k, m) and lengths of damaged items, or None where this kind of trouble cannot exist."""
-        events = n_events // len(stores)
-        parts = [self._damage_scale(kind, _sample(store, events, rng), rng) for store in stores]
-        made = [part for part in parts if part is not None]
-        if not made:
-            return None
-        return np.concatenate([P for P, _ in made]), np.concatenate([lengths for _, lengths in made])
-
-    def _damage_scale(
-        self, kind: Corruption, whole: SequenceStore, rng: np.random.Generator
-    ) -> tuple[Floats, NDArray[np.int64]] | None:
-        past, sample = without_past(whole)
-        if not kind.applies(sample):
-            return None
-        corrupted = kind.corrupt(sample, rng)
-        store = with_past(past, sample, corrupted.store)
+    def _judge(self, store: SequenceStore, touched: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
+        """Return the p-values (k, m) and lengths of damaged items; where events are the items, of the touched ones."""
         items, lengths = self._items(store)
         if self.unit == "event":
-            items, lengths = items[corrupted.touched], lengths[corrupted.touched]
-        if not len(items):
-            return None
+            items, lengths = items[touched], lengths[touched]
         return self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths), lengths
 
     def _calibrate_evidence(self, reference: _Reference) -> None:
@@ -396,10 +375,3 @@ def _rows(statistics: Statistics, rows: NDArray[np.int64]) -> Statistics:
 
 def _column(x: Floats) -> Statistics:
     return Statistics(x[:, None], ("",))
-
-
-def _sample(store: SequenceStore, events: int, rng: np.random.Generator) -> SequenceStore:
-    """Draw sequences until they hold about `events` events."""
-    order = rng.permutation(len(store))
-    total = np.cumsum(store.lengths[order])
-    return store.take(np.sort(order[: max(int(np.searchsorted(total, events)), 2)]))

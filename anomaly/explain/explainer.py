@@ -43,7 +43,7 @@ TRIES = (2, 2)
 """Sets of a sequence's events that are left out, by step; each costs about as much as scoring it once."""
 USUAL = 0.5
 """Of a sequence with a larger p-value nothing is left out: it is as most are, and there is no score to fall."""
-FORESEEN, LEAST_FORESEEN = 1 / 3, 8
+FORESEEN, LEAST_FORESEEN = 1 / 2, 8
 """Share, and least number, of a sequence's events of which is foreseen what it would be without each; of a later step
 half of them."""
 ANGLES = 4

@@ -105,7 +105,7 @@ class Scramble(Corruption):
                 g = store.value_names.index(name)
                 values[hit, g] = values[donors, g]
         # What is drawn may be what was there.
-        changed_T = (codes != store.codes).any(axis=1) | (delta != store.delta)
+        changed_T = (codes != store.codes).any(axis=1) | (np.nan_to_num(delta) != np.nan_to_num(store.delta))
         damaged_N = np.bincount(store.sequence_of_event()[changed_T], minlength=len(store)) > 0
         found = replace(store, codes=codes, values=values, delta=delta).take(damaged_N)
         return Corrupted(found, changed_T[np.repeat(damaged_N, store.lengths)])

@@ -83,60 +83,90 @@ def delete(
     ----------
     score : of the sequences of a store
     score_n : of the sequences as they are
-    rankings : given which events can be taken out and which are gone, rankings (T,) of them, the largest first; sets
-        of the first ranking are tried first
+    rankings : given which events can be taken out and which are gone, rankings (T,) of them, the largest first; the
+        first one says what a set is worth
     tries : sets that are tried at each step of `SHARES`; each costs about as much as scoring the sequence once
     """
-    ragged, position = Ragged(X.offsets), X.position()
-    told_T = position >= np.repeat(X.context, X.lengths)
-    told_N = ragged.sum(told_T.astype(np.float64)).astype(np.int64)
-    step_T = np.zeros(X.n_events, np.int64)
-    fall_T, tried_T = np.zeros(X.n_events), np.zeros(X.n_events)
-    # Two sets are the same where the sums of their events' random names are.
-    names_T = np.random.default_rng(0).integers(2**40, size=int(X.lengths.max(initial=0)))[position].astype(np.float64)
+    search = _Search(X)
     for step, (share, most) in enumerate(zip(SHARES, tries, strict=True), start=1):
-        # One event at least has to stay.
-        goal_N = np.minimum(np.maximum(np.ceil(share * told_N), 1).astype(np.int64), told_N - 1)
-        size_N = goal_N - ragged.sum((step_T > 0).astype(np.float64)).astype(np.int64)
-        open_T = told_T & (step_T == 0) & (size_N > 0)[ragged.owner]
-        ranked = rankings(open_T, step_T > 0)
-        block_RT = np.stack([_blocks(ragged, rank_T, open_T, size_N) for rank_T in ranked])
-        rows, ranking, depth = _candidates(ragged, block_RT, names_T, ranked[0], size_N, most)
-        if not len(rows):
-            continue
-        places, offsets = X.events_of(rows)
-        places = places - X.offsets[0]
-        copy = np.repeat(np.arange(len(rows)), np.diff(offsets))
-        cut = block_RT[ranking[copy], places] == depth[copy]
-        left = without(X.take(rows), ~cut & (step_T[places] == 0))
-        fall = score_n[rows] - np.concatenate([score(part) for part in blocks(left, _BLOCK)])
+        size_N = search.sizes(share)
+        open_T = search.told_T & (search.step_T == 0) & (size_N > 0)[search.ragged.owner]
+        sets = search.sets(rankings(open_T, search.step_T > 0), open_T, size_N, most)
+        if len(sets.rows):
+            left = search.left(sets)
+            fall = score_n[sets.rows] - np.concatenate([score(part) for part in blocks(left, _BLOCK)])
+            search.keep_best(step, sets, fall)
+    return search.found()
+
+
+class _Sets(NamedTuple):
+    """Sets of events, each of which might be taken out of its sequence.
+
+    Attributes
+    ----------
+    rows : the sequence of each set
+    copy, places : the set, and the flat place, of every event of a copy of its sequence
+    cut : whether the event is in the set
+    """
+
+    rows: NDArray[np.int64]
+    copy: NDArray[np.int64]
+    places: NDArray[np.int64]
+    cut: NDArray[np.bool_]
+
+
+class _Search:
+    """Where every sequence stands: what is gone, and what was found when sets of its events were tried."""
+
+    def __init__(self, X: SequenceStore) -> None:
+        self.X, self.ragged, position = X, Ragged(X.offsets), X.position()
+        self.told_T = position >= np.repeat(X.context, X.lengths)
+        self.told_N = self._count(self.told_T)
+        # Two sets are the same where the sums of their events' random names are.
+        names = np.random.default_rng(0).integers(2**40, size=int(X.lengths.max(initial=0)))
+        self.names_T = names[position].astype(np.float64)
+        self.step_T = np.zeros(X.n_events, np.int64)
+        self.fall_T, self.tried_T = np.zeros(X.n_events), np.zeros(X.n_events)
+
+    def sizes(self, share: float) -> NDArray[np.int64]:
+        """Return (N,) how many more events are to go for a share of all to be gone; one at least has to stay."""
+        goal_N = np.minimum(np.maximum(np.ceil(share * self.told_N), 1).astype(np.int64), self.told_N - 1)
+        more_N: NDArray[np.int64] = goal_N - self._count(self.step_T > 0)
+        return more_N
+
+    def sets(self, ranked: Sequence[Floats], open_T: NDArray[np.bool_], size_N: NDArray[np.int64], most: int) -> _Sets:
+        """Return the sets of open events to try, so many events each, at most `most` of a sequence."""
+        size_T = size_N[self.ragged.owner]
+        block_RT = np.stack(
+            [np.where(open_T, self.ragged.places(x, open_T) // np.maximum(size_T, 1), -1) for x in ranked]
+        )
+        rows, ranking, depth = _candidates(self.ragged, block_RT, self.names_T, ranked[0], size_N, most)
+        places, offsets = self.X.events_of(rows)
+        places, copy = places - self.X.offsets[0], np.repeat(np.arange(len(rows)), np.diff(offsets))
+        return _Sets(rows, copy, places, block_RT[ranking[copy], places] == depth[copy])
+
+    def left(self, sets: _Sets) -> SequenceStore:
+        """Return a copy of its sequence for each set, without it and what is gone."""
+        return without(self.X.take(sets.rows), ~sets.cut & (self.step_T[sets.places] == 0))
+
+    def keep_best(self, step: int, sets: _Sets, fall: Floats) -> None:
+        """Take out of every sequence the set without which its score falls furthest."""
+        cut, copy = sets.places[sets.cut], sets.copy[sets.cut]
         if step == 1:
-            np.add.at(fall_T, places[cut], (fall / size_N[rows])[copy[cut]])
-            np.add.at(tried_T, places[cut], 1.0)
-        order = np.lexsort((-fall, rows))
-        best = np.zeros(len(rows), bool)
-        best[order[np.diff(rows[order], prepend=-1) != 0]] = True
-        step_T[places[cut & best[copy]]] = step
-    return Deletions(step_T, np.where(tried_T > 0, fall_T / np.maximum(tried_T, 1.0), np.nan))
+            np.add.at(self.fall_T, cut, (fall / np.bincount(copy, minlength=len(fall)))[copy])
+            np.add.at(self.tried_T, cut, 1.0)
+        order = np.lexsort((-fall, sets.rows))
+        best = np.zeros(len(fall), bool)
+        best[order[np.diff(sets.rows[order], prepend=-1) != 0]] = True
+        self.step_T[cut[best[copy]]] = step
 
+    def found(self) -> Deletions:
+        """Return what was taken out, and how far the scores fell."""
+        return Deletions(self.step_T, np.where(self.tried_T > 0, self.fall_T / np.maximum(self.tried_T, 1.0), np.nan))
 
-def alike_together(X: SequenceStore, rank_T: Floats) -> Floats:
-    """Return (T,) a ranking that keeps a sequence's identical events together, by what they have in all."""
-    owner = X.sequence_of_event()
-    kind_T = np.unique(np.column_stack([owner, X.codes]), axis=0, return_inverse=True)[1].ravel()
-    total_T = np.bincount(kind_T, rank_T)[kind_T]
-    ranks = np.empty(len(rank_T))
-    ranks[np.lexsort((-rank_T, kind_T, -total_T))] = -np.arange(len(rank_T), dtype=np.float64)
-    return ranks
-
-
-def _blocks(ragged: Ragged, rank_T: Floats, open_T: NDArray[np.bool_], size_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return (T,) which set of so many events, counted along the ranking, an open event is in; -1 for none."""
-    order = np.lexsort((-rank_T, ~open_T, ragged.owner))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(ragged.offsets[:-1], ragged.lengths)
-    size_T = size_N[ragged.owner]
-    return np.where(open_T & (size_T > 0), place // np.maximum(size_T, 1), -1)
+    def _count(self, some_T: NDArray[np.bool_]) -> NDArray[np.int64]:
+        counts: NDArray[np.int64] = self.ragged.subset(some_T).lengths
+        return counts
 
 
 def _candidates(

@@ -202,11 +202,7 @@ class _Rows(NamedTuple):
 
     def top(self, k: int) -> Floats:
         """Mark the k largest rows of the sequence, as (R, 1)."""
-        total = self.x.sum(axis=1)
-        order = np.lexsort((-total, self.ragged.owner))
-        rank = np.empty(len(total), np.int64)
-        rank[order] = np.arange(len(total)) - np.repeat(self.ragged.offsets[:-1], self.ragged.lengths)
-        return (rank < k).astype(np.float64)[:, None]
+        return (self.ragged.places(self.x.sum(axis=1)) < k).astype(np.float64)[:, None]
 
 
 def _with_ends(axis: Axis, x_TF: Floats, ends_N: Any | None) -> _Rows:

@@ -16,18 +16,18 @@ import numpy as np
 from anomaly.base import Analysis, Explainer, Explanation, FeatureMatrix, Statistics
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.explain.axis import Axis
-from anomaly.explain.deletion import alike_together, delete
+from anomaly.explain.deletion import delete
 from anomaly.explain.events import Parts, event_parts, parts
 from anomaly.explain.features import feature_parts
-from anomaly.explain.foresight import Foresight
 from anomaly.explain.items import items
 from anomaly.explain.ledger import Key, Ledger
 from anomaly.explain.lookup import STEP, counted_codes, to_events
+from anomaly.explain.rankings import Rankings
 from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
 from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -43,11 +43,6 @@ TRIES = (2, 2)
 """Sets of a sequence's events that are left out, by step; each costs about as much as scoring it once."""
 USUAL = 0.5
 """Of a sequence with a larger p-value nothing is left out: it is as most are, and there is no score to fall."""
-FORESEEN, LEAST_FORESEEN = 1 / 2, 8
-"""Share, and least number, of a sequence's events of which is foreseen what it would be without each; of a later step
-half of them."""
-ANGLES = 4
-"""Largest reasons of a sequence whose events are candidates to be left out."""
 NOTHING: Mapping[str, Analysis] = MappingProxyType({})
 
 
@@ -156,33 +151,17 @@ class EnsembleExplainer(Explainer):
         What an event carries is its part where all are there, the fall what it adds as the last one to come: the
         first and the last of the orders that a Shapley value averages over.
         """
-        if self.ensemble.unit == "event" or not self.tries:
-            return e
         rows = np.flatnonzero(e.p_value_n <= USUAL)
+        if self.ensemble.unit == "event" or not self.tries or not len(rows):
+            return e
         part, places = e.take(rows), e.store.events_of(rows)[0] - e.store.offsets[0]
-        found = delete(self._scores, part.store, part.score_n, self._rankings(part), self.tries)
+        found = delete(self._scores, part.store, part.score_n, Rankings(self.ensemble, part), self.tries)
         nats = np.maximum(np.nan_to_num(found.fall_T), 0.0) * np.log(10.0)
         rank_T, cut_T, fall_T = e.rank_T.copy(), e.cut_T.copy(), e.fall_T.copy()
         rank_T[places] += nats / np.repeat(np.maximum(part.evidence_n, 1e-12), np.diff(part.offsets))
         cut_T[places] = found.order(rank_T[places], Ragged(part.offsets))
         fall_T[places] = found.fall_T
         return replace(e, rank_T=rank_T, cut_T=cut_T, fall_T=fall_T)
-
-    def _rankings(self, e: Reasoned) -> Callable[[NDArray[np.bool_], NDArray[np.bool_]], list[Floats]]:
-        """Return what ranks the events that are open once some are gone: what is foreseen, then the reasons."""
-        foresight, ragged, fixed = Foresight(self.ensemble, e), Ragged(e.offsets), _angles(e)
-        worth_T, share, least = e.rank_T, FORESEEN, LEAST_FORESEEN
-
-        def rankings(open_T: NDArray[np.bool_], gone_T: NDArray[np.bool_]) -> list[Floats]:
-            nonlocal worth_T, share, least
-            fall_T = foresight.falls(_first(ragged, worth_T, open_T, share, least), gone_T)
-            lowest_T = -ragged.largest(np.nan_to_num(-fall_T, nan=-np.inf))[ragged.owner]
-            worth_T = np.where(np.isnan(fall_T), lowest_T, fall_T) + 1e-6 * e.rank_T
-            # The next step's candidates are among the best of these.
-            share, least = share / 2, least // 2
-            return [worth_T, *fixed]
-
-        return rankings
 
     def split(self, X: SequenceStore, indices: Any = None) -> Reasoned:
         """Return the parts alone: nothing is tried, and the events are ranked by them."""
@@ -286,7 +265,7 @@ class EnsembleExplainer(Explainer):
         """Book the statistics of members that see a sequence as a whole."""
         even = ledger.axis.shares(ledger.axis.whole())
         for k, name in enumerate(names):
-            if name.split(".", 1)[0] in getattr(self.ensemble.bank_, "sequence_members_", {}):
+            if name.split(".", 1)[0] in self.ensemble.bank_.sequence_members_:
                 part_TF = even * part_nm[ledger.axis.ragged.owner, k][:, None]
                 ledger.book((OTHER, ""), part_TF, p_nm[:, k], np.ones(len(p_nm), bool))
 
@@ -349,30 +328,6 @@ class EnsembleExplainer(Explainer):
                 total += share_nK * part_nm[:, names.index(name)][:, None]
                 exact[name] = is_exact
         return features, total, exact
-
-
-def _angles(e: Reasoned) -> list[Floats]:
-    """Return rankings of the events: in all, like ones together, and by each of the sequence's largest reasons."""
-    ragged = Ragged(e.offsets)
-    part_TK = np.stack(list(e.reasons.values()), axis=1)
-    total_nK = ragged.sum(part_TK)
-    largest_nK = np.argsort(-total_nK, axis=1, kind="stable")[:, :ANGLES]
-    by_reason = []
-    for k in largest_nK[ragged.owner].T:
-        part_T = np.take_along_axis(part_TK, k[:, None], axis=1)[:, 0]
-        total_T = total_nK[ragged.owner, k]
-        # Among events of which the reason says nothing the first ranking decides.
-        by_reason.append(part_T / np.maximum(total_T, 1e-12) + 1e-6 * e.rank_T)
-    return [e.rank_T, alike_together(e.store, e.rank_T), *by_reason]
-
-
-def _first(ragged: Ragged, rank_T: Floats, open_T: NDArray[np.bool_], share: float, least: int) -> NDArray[np.bool_]:
-    """Return (T,) whether an event is among the first of its sequence's open ones, a share of all but at least some."""
-    order = np.lexsort((-rank_T, ~open_T, ragged.owner))
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order)) - np.repeat(ragged.offsets[:-1], ragged.lengths)
-    first: NDArray[np.bool_] = open_T & (place < np.maximum(share * ragged.lengths, least)[ragged.owner])
-    return first
 
 
 def _keys(found: Parts, name: str, low_n: NDArray[np.bool_]) -> list[tuple[Key, NDArray[np.bool_]]]:

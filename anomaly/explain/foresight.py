@@ -1,8 +1,9 @@
 """What the evidence would nearly be without some events, at a small part of what it costs to score such copies.
 
 What is dear stands still. A network is asked anew only of the few events that follow the one that is left out, going
-on from the state before it: what a recurrent network remembers of an event fades within a few. Members of PyOD, or of
-little weight, stay as they are. The others are asked anew.
+on from the state before it, where that state is all that it remembers: what a recurrent network remembers of an event
+fades within a few. Members of PyOD, those that see a sequence as a whole, and those of little weight stay as they are.
+The others are asked anew.
 
 Shapes: T events, N sequences, n copies, m statistics.
 """
@@ -88,12 +89,12 @@ class Foresight:
         left = copies.left
         for name, member in self.event_members.items():
             if isinstance(member, NeuralDetector):
-                residuals = self.e.residuals[name].take(copies.rows, copies.places[copies.kept], left.offsets)
+                residuals = self.e.residuals[name].take(copies.rows, copies.places, left.offsets)
                 if member.open:
                     own_TD, population_TD = self.states[name]
                     population_ND = None if population_TD is None else population_TD[copies.events]
                     after = member.residuals_from(copies.after(), own_TD[copies.events], population_ND)
-                    residuals = residuals.patched(copies.places_after(), after, copies.ended())
+                    residuals = residuals.patched(np.flatnonzero(copies.near), after, left.ends_with(copies.near))
                 found[name] = member.analyse_residuals(left, residuals).statistics
             else:
                 found[name] = member.statistics(left)
@@ -129,16 +130,14 @@ class _Copies(NamedTuple):
     Attributes
     ----------
     rows, events : of each copy, its sequence, and the flat place of the event that is left out
-    whole, places : the sequences with all events, and the flat places that these come from
-    kept, near : events of the copies that are left; of these, those that follow soon after the one that is left out
+    places : the flat places that the events of the copies come from
+    near : of these events, those that follow soon after the one that is left out
     left : the copies
     """
 
     rows: NDArray[np.int64]
     events: NDArray[np.int64]
-    whole: SequenceStore
     places: NDArray[np.int64]
-    kept: NDArray[np.bool_]
     near: NDArray[np.bool_]
     left: SequenceStore
 
@@ -146,34 +145,19 @@ class _Copies(NamedTuple):
     def of(
         cls, store: SequenceStore, rows: NDArray[np.int64], events: NDArray[np.int64], gone_T: NDArray[np.bool_]
     ) -> Self:
-        whole, places = store.take(rows), store.events_of(rows)[0] - store.offsets[0]
-        since = places - np.repeat(events, whole.lengths)
+        places = store.events_of(rows)[0] - store.offsets[0]
+        since = places - np.repeat(events, store.lengths[rows])
         kept = ~gone_T[places] & (since != 0)
-        near = kept & (since > 0) & (since <= AFTER)
-        return cls(rows, events, whole, places, kept, near, without(whole, kept))
+        near = (since > 0) & (since <= AFTER)
+        return cls(rows, events, places[kept], near[kept], without(store.take(rows), kept))
 
     def after(self) -> SequenceStore:
-        """Return the events that follow soon, each run as a sequence; what is left out takes its time all the same."""
-        Z = self.whole.keep_events(self.near)
-        delta, first = np.array(Z.delta), Z.offsets[:-1][Z.lengths > 0]
-        lost = np.where(self.whole.position() > 0, self.whole.delta, np.float32(np.nan))[self.since() == 0]
-        delta[first] += lost[Z.lengths > 0]
+        """Return the events that follow soon, each run as a sequence."""
+        Z = self.left.keep_events(self.near)
+        # Where the first event is left out the next one has no gap, but is no beginning.
+        begins = (self.left.position() == 0)[self.near]
+        delta = np.where(begins, np.float32(np.nan), Z.delta)
         return replace(Z, delta=delta, context=np.zeros_like(Z.context))
-
-    def places_after(self) -> NDArray[np.int64]:
-        """Return where in the copies these events are."""
-        return (np.cumsum(self.kept) - 1)[self.near]
-
-    def ended(self) -> NDArray[np.bool_]:
-        """Return (n,) whether they reach the end of the copy."""
-        ends = np.zeros(len(self.rows), bool)
-        filled = self.whole.lengths > 0
-        ends[filled] = self.near[self.whole.offsets[1:][filled] - 1]
-        return ends
-
-    def since(self) -> NDArray[np.int64]:
-        """Return how many events ago the one that is left out was."""
-        return self.places - np.repeat(self.events, self.whole.lengths)
 
 
 def _weighty(ensemble: CalibratedEnsemble, members: Mapping[str, Detector]) -> dict[str, Detector]:

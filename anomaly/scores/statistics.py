@@ -121,6 +121,13 @@ class Ragged:
         """Return (N, ...) maxima."""
         return self.reduce(np.maximum, x)
 
+    def places(self, x: Floats, open_T: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+        """Return (T,) the place of each event in its sequence, from 0, the largest x first; what is not open last."""
+        keys = (-x, self.owner) if open_T is None else (-x, ~open_T, self.owner)
+        places = np.empty(len(x), np.int64)
+        places[np.lexsort(keys)] = np.arange(len(x)) - np.repeat(self.offsets[:-1], self.lengths)
+        return places
+
     def top_mean(self, x: Floats, k: int) -> NDArray[np.float64]:
         """Return (N,) the mean of the k largest; of all where there are fewer."""
         order = np.lexsort((-x, self.owner))

@@ -168,7 +168,7 @@ class SequenceStore:
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             context=np.minimum(self.context, counts),
             event_ids=None if self.event_ids is None else self.event_ids.filter(pl.Series(kept_T)),
-            silence=None if self.silence is None else np.where(self._ends_with(kept_T), self.silence, np.float32(0)),
+            silence=None if self.silence is None else np.where(self.ends_with(kept_T), self.silence, np.float32(0)),
             learnt=None if self.learnt is None else self._counts(kept_T & self.was_learnt()),
         )
 
@@ -180,7 +180,7 @@ class SequenceStore:
     def _counts(self, some_T: NDArray[np.bool_]) -> NDArray[np.int64]:
         return np.bincount(self.sequence_of_event()[some_T], minlength=len(self))
 
-    def _ends_with(self, kept_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def ends_with(self, kept_T: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Return (N,) whether the last event of each sequence is among some events."""
         last = (self.offsets[1:] - self.offsets[0] - 1)[self.lengths > 0]
         ends = np.zeros(len(self), bool)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema
-from anomaly.explain.deletion import SHARES, alike_together, delete
+from anomaly.explain.deletion import SHARES, delete
+from anomaly.explain.rankings import alike_together
 from anomaly.scores.statistics import Ragged
 from anomaly.sequences.build import build_store
 

@@ -38,6 +38,10 @@ def test_an_explanation_does_not_depend_on_the_batch(explainer, fitted, odd, exp
     np.testing.assert_allclose(alone.rank_T, explained.rank_T[:T], rtol=1e-4, atol=1e-4)
 
 
+def test_of_nothing_there_is_nothing_to_explain(explainer, fitted):
+    assert len(explainer.explain(fitted[1], np.zeros(0, np.int64)).score_n) == 0
+
+
 def test_taking_rows_is_explaining_them(explainer, explained, fitted, odd):
     rows = np.array([3, 1])
     taken, again = explained.take(rows), explainer.explain(fitted[1], odd[rows])

@@ -15,7 +15,7 @@ from sklearn.base import clone
 from anomaly.base import Detector, FeatureMatrix, Statistics
 from anomaly.detectors.table import TablePreparer
 from anomaly.errors import ConfigError, DataError
-from anomaly.scores.calibration import pareto_tail, upper_p
+from anomaly.scores.calibration import upper_p, with_tail
 
 Float = NDArray[np.float64]
 
@@ -100,8 +100,8 @@ class CoreDetector(Detector):
         return FeatureMatrix(rows.values[core], rows.names, keys)
 
     def _set_reference(self, raw_nm: Float) -> None:
-        self.references_ = [np.sort(column) for column in raw_nm.T]
-        self.tails_ = [pareto_tail(r, max(int(0.05 * len(r)), min(10, len(r) // 2))) for r in self.references_]
+        nulls = [with_tail(column) for column in raw_nm.T]
+        self.references_, self.tails_ = [reference for reference, _ in nulls], [tail for _, tail in nulls]
 
     def _evidence(self, raw_nm: Float) -> Float:
         each = zip(raw_nm.T, self.references_, self.tails_, strict=True)

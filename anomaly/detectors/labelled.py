@@ -15,7 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from anomaly.base import Detector, FeatureMatrix
 from anomaly.detectors.table import TablePreparer
 from anomaly.errors import DataError
-from anomaly.scores.calibration import pareto_tail, upper_p
+from anomaly.scores.calibration import upper_p, with_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,7 +63,7 @@ class LabelledForest(Detector):
         if y is not None and len(y) != len(X):
             raise DataError(f"{len(y)} labels for {len(X)} rows; give one for each, -1 where it is unknown")
         self.prior_ = clone(self.prior).fit(X)
-        self.prior_reference_ = _reference(self.prior_.decision_scores_)
+        self.prior_reference_ = with_tail(self.prior_.decision_scores_)
         self.prepare_ = TablePreparer(scaling="none").fit(X)
         labels = np.full(len(X), -1) if y is None else np.asarray(y)
         found = int((labels == 1).sum())
@@ -97,17 +97,11 @@ class LabelledForest(Detector):
             self.forest_ = forest.fit(self._columns(X), anomalous, sample_weight=weight)
         # The scale of the odds is that of rows that a tree has not seen.
         unseen = np.nan_to_num(forest.oob_decision_function_[:, 1])
-        self.forest_reference_ = _reference(unseen)
+        self.forest_reference_ = with_tail(np.asarray(unseen, np.float64))
 
     def _columns(self, X: FeatureMatrix) -> NDArray[np.float32]:
         own = self.prepare_.transform(X)
         return np.concatenate([own, self.prior_.statistics(X).values], axis=1, dtype=np.float32)
-
-
-def _reference(scores: Float) -> tuple[Float, Float]:
-    """Return sorted scores and their tail."""
-    ordered = np.sort(np.asarray(scores, np.float64))
-    return ordered, pareto_tail(ordered, max(int(0.05 * len(ordered)), min(10, len(ordered) // 2)))
 
 
 def _evidence(scores: Float, reference: tuple[Float, Float]) -> Float:

@@ -16,7 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp, ndtri, softmax
 
 from anomaly.base import ScoreCombiner, spread
-from anomaly.scores.calibration import pareto_tail, upper_p
+from anomaly.scores.calibration import upper_p, with_tail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class CorruptionMixture(ScoreCombiner):
     Parameters
     ----------
     ridge, pooled_ridge : penalty on the squared weights of one kind's regression, and of that of all kinds
-    doubt : share of the view that no corruption teaches, where the others have 1
+    doubt : share of the view that no corruption teaches, where the others have 1; 0 leaves it out
     top : share of the held-out items whose overlap is compared
     least_trust : below it no statistic falls, so that none is silenced
     ceiling : of ``-log p``; one member alone does not decide beyond it
@@ -106,8 +106,8 @@ class CorruptionMixture(ScoreCombiner):
                 self.views_ += self._taught(some, x_cm, kinds, np.flatnonzero(asked == q))
         self.untaught_ = _apart(x_nm)
         self.shares_ = np.array([*(1.0 for _ in self.views_), self.doubt if self.views_ else 1.0])
-        self.references_ = [np.sort(evidence) for evidence in self._views(x_nm)]
-        self.tails_ = [pareto_tail(e, max(int(self.tail * len(e)), min(10, len(e) // 2))) for e in self.references_]
+        nulls = [with_tail(evidence, self.tail) for evidence in self._views(x_nm)]
+        self.references_, self.tails_ = [reference for reference, _ in nulls], [tail for _, tail in nulls]
         means = [*(view.mean(axis=0) for view in self.views_), self.untaught_]
         each = [w / w.sum() if w.sum() > 0 else np.full(m, 1.0 / m) for w in means]
         self.weights_ = np.average(each, axis=0, weights=self.shares_)
@@ -144,7 +144,8 @@ class CorruptionMixture(ScoreCombiner):
         """Return (views, n) the log of share over p-value of each view."""
         each = zip(self._views(x_nm), self.references_, self.tails_, strict=True)
         p_vn = np.stack([upper_p(evidence, *null) for evidence, *null in each])
-        answers: Floats = np.log(self.shares_)[:, None] - np.log(p_vn)
+        with np.errstate(divide="ignore"):  # A view without a share has no answer, whatever it finds.
+            answers: Floats = np.log(self.shares_)[:, None] - np.log(p_vn)
         return answers
 
     def _taught(self, x_nm: Floats, x_cm: Floats, kinds: NDArray[np.int64], columns: NDArray[np.int64]) -> list[Floats]:

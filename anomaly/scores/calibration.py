@@ -51,7 +51,7 @@ class SplitConformal(ScoreCalibrator):
         self.tails_ = tuple(statistics.tails)
         bucket_n = np.searchsorted(self.edges_, lengths, side="left")
         samples = [statistics.values[bucket_n == b] for b in range(len(self.edges_) + 1)]
-        self.upper_ = [[self._side(column) for column in sample.T] for sample in samples]
+        self.upper_ = [[with_tail(column, self.tail) for column in sample.T] for sample in samples]
         self.lower_ = [self._lower_sides(sample) for sample in samples]
         return self
 
@@ -72,14 +72,15 @@ class SplitConformal(ScoreCalibrator):
     def _lower_sides(self, sample: Floats) -> list[tuple[Floats, Floats]]:
         none = np.empty(0), np.zeros(4)
         return [
-            self._side(-column) if tail == "both" else none for column, tail in zip(sample.T, self.tails_, strict=True)
+            with_tail(-column, self.tail) if tail == "both" else none
+            for column, tail in zip(sample.T, self.tails_, strict=True)
         ]
 
-    def _side(self, sample: Floats) -> tuple[Floats, Floats]:
-        """Return the sorted reference and its tail: threshold, p-value there, scale and shape."""
-        reference = np.sort(sample)
-        k = max(int(self.tail * len(reference)), min(10, len(reference) // 2))
-        return reference, pareto_tail(reference, k)
+
+def with_tail(sample: Floats, share: float = 0.05) -> tuple[Floats, Floats]:
+    """Return the sorted reference and the tail of its share: threshold, p-value there, scale and shape."""
+    reference = np.sort(sample)
+    return reference, pareto_tail(reference, max(int(share * len(reference)), min(10, len(reference) // 2)))
 
 
 def upper_p(x: Floats, reference: Floats, tail: Floats) -> Floats:

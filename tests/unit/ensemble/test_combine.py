@@ -73,6 +73,13 @@ def test_a_smaller_p_value_is_never_less_evidence(combiner: Any, seed: int, k: i
     assert (combiner.combine(smaller) >= combiner.combine(p) - 1e-12).all()
 
 
+def test_without_doubt_the_untaught_view_is_left_out() -> None:
+    found, little = (CorruptionMixture(doubt=doubt).fit(clean(), *damaged()) for doubt in (0.0, 1e-12))
+    fresh = clean(50, seed=9)
+    np.testing.assert_allclose(found.combine(fresh), little.combine(fresh), atol=1e-6)
+    np.testing.assert_allclose(found.contributions(fresh).sum(1), found.combine(fresh), atol=1e-9)
+
+
 def test_without_corruptions_all_start_alike() -> None:
     found = CorruptionMixture().fit(clean(20_000))
     np.testing.assert_allclose(found.weights_, 0.25, atol=0.01)

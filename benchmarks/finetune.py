@@ -69,7 +69,7 @@ class Bench:
         encoder = self.run.encoder
         history = None if past is None else source_of(past)
         store = build_store(source_of(rows), encoder.schema_, encoder=encoder, history=history).store
-        store = self.ensemble._seen(store)
+        store = self.ensemble.seen(store)
         scored = self.ensemble.score_unlabelled(store)
         return store, scored, labels_of_items(LabelSource(self.task.labels), store, scored, self.task.unit)
 

@@ -94,7 +94,7 @@ def finetune_run(
     _write_parts(run, out, store, _facts(run, ensemble, events))
     out.keep(ensemble, policy)
     out.__dict__.update(ensemble=ensemble, threshold=policy)
-    ranked = ensemble.labelled_.rank(ensemble, ensemble._seen(store), scored)
+    ranked = ensemble.labelled_.rank(ensemble, ensemble.seen(store), scored)
     tables = score_tables(store, ranked, policy.flag(ranked.score, ranked.p_value), run.facts["unit"])
     tables.save(out.path / "scores.parquet")
     out.log("finetuned", seconds=round(time.perf_counter() - begun, 1), **out.facts["finetuned"])

@@ -81,7 +81,7 @@ class LabelledRanking(Estimator):
         ----------
         y : (n,) 1, 0, or -1 for unknown
         """
-        X = ensemble._seen(X)
+        X = ensemble.seen(X)
         items = pool(ensemble, X, scored)
         folds = make_folds(y, self.folds, self.random_state)
         self.n_labels_ = (int((y == 1).sum()), int((y == 0).sum()))

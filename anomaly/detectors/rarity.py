@@ -75,27 +75,40 @@ class RarityDetector(EventDetector):
 
     def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (T, F) rarity per field: half of its rarest pair, or its own rarity where there are no pairs."""
-        return np.concatenate([self._of_fields(*self._rarities(b)) for b in blocks(X, self.block_events)])
+        return np.concatenate([self._of_fields(*self.rarities(b)) for b in blocks(X, self.block_events)])
 
     def statistics(self, X: SequenceStore) -> Statistics:
         """Return the rarest value, and the largest and the mean of the rarest pair of each event."""
-        return Statistics.concat([self._of_sequences(b, *self._rarities(b)) for b in blocks(X, self.block_events)])
+        return Statistics.concat([self._of_sequences(b, *self.rarities(b)) for b in blocks(X, self.block_events)])
 
     def event_statistics(self, X: SequenceStore) -> Statistics:
         """Return (T, m) the rarest value and the rarest pair of every event."""
-        return Statistics.concat([self._of_events(*self._rarities(b)) for b in blocks(X, self.block_events)])
+        return Statistics.concat([self._of_events(*self.rarities(b)) for b in blocks(X, self.block_events)])
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return all of it from one pass."""
         return Analysis.gather(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
 
-    def _analysis(self, block: SequenceStore) -> Analysis:
-        one = self._rarities(block)
-        return Analysis(self._of_sequences(block, *one), self._of_fields(*one), self._of_events(*one))
-
     def rarities(self, X: SequenceStore) -> tuple[Float, Float]:
         """Return (T, F) rarities of values and (T, P) of the pairs `pairs_`, in nats."""
-        return self._rarities(X)
+        self._check_fitted()
+        events = np.flatnonzero(were_counted(X, self.keys_)[: X.n_events] & self.leave_out)
+        own = Own(events, X.fold_of_event()[events])
+        total = np.full(X.n_events, self.n_events_)
+        total[events] -= np.bincount(own.fold)[own.fold]
+        rest, nothing = np.log(np.maximum(total, 0) + 1.0), np.zeros(X.n_events, np.int64)
+        codes = [as_ints(X.codes[:, k], size) for k, size in enumerate(self.sizes_)]
+        values_TF, pairs_TP = np.empty((X.n_events, len(codes))), np.empty((X.n_events, len(self.pairs_)))
+        # What was never seen counts as half an event.
+        for k, (table, code) in enumerate(zip(self.values_, codes, strict=True)):
+            values_TF[:, k] = rest - np.log(table.joint(nothing, code, own) + 0.5)
+        for p, (table, (a, b)) in enumerate(zip(self.joint_, self.pairs_, strict=True)):
+            pairs_TP[:, p] = rest - np.log(table.joint(codes[a], codes[b], own) + 0.5)
+        return values_TF, pairs_TP
+
+    def _analysis(self, block: SequenceStore) -> Analysis:
+        one = self.rarities(block)
+        return Analysis(self._of_sequences(block, *one), self._of_fields(*one), self._of_events(*one))
 
     def _of_fields(self, values_TF: Float, pairs_TP: Float) -> NDArray[np.float32]:
         if not self.pairs_:
@@ -130,23 +143,6 @@ class RarityDetector(EventDetector):
         step = max(self.n_events_ // 100_000, 1)
         shared = [_mutual_information(codes[a][::step], codes[b][::step], self.sizes_[b]) for a, b in pairs]
         return sorted(pairs[p] for p in np.argsort(-np.asarray(shared), kind="stable")[: self.max_pairs])
-
-    def _rarities(self, X: SequenceStore) -> tuple[Float, Float]:
-        """Return (T, F) rarities of values and (T, P) of pairs, in nats."""
-        self._check_fitted()
-        events = np.flatnonzero(were_counted(X, self.keys_)[: X.n_events] & self.leave_out)
-        own = Own(events, X.fold_of_event()[events])
-        total = np.full(X.n_events, self.n_events_)
-        total[events] -= np.bincount(own.fold)[own.fold]
-        rest, nothing = np.log(np.maximum(total, 0) + 1.0), np.zeros(X.n_events, np.int64)
-        codes = [as_ints(X.codes[:, k], size) for k, size in enumerate(self.sizes_)]
-        values_TF, pairs_TP = np.empty((X.n_events, len(codes))), np.empty((X.n_events, len(self.pairs_)))
-        # What was never seen counts as half an event.
-        for k, (table, code) in enumerate(zip(self.values_, codes, strict=True)):
-            values_TF[:, k] = rest - np.log(table.joint(nothing, code, own) + 0.5)
-        for p, (table, (a, b)) in enumerate(zip(self.joint_, self.pairs_, strict=True)):
-            pairs_TP[:, p] = rest - np.log(table.joint(codes[a], codes[b], own) + 0.5)
-        return values_TF, pairs_TP
 
 
 def _mutual_information(a: Ints, b: Ints, size: int) -> float:

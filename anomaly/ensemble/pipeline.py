@@ -106,7 +106,7 @@ class CalibratedEnsemble(Detector):
     reads = "sequences"
 
     keys_: NDArray[np.uint64] | None = None
-    """Where the event is the item, the sorted keys of what was learnt of each sequence; None in runs of before."""
+    """Where the event is the item, the sorted keys of what was learnt of each sequence; None where sequences are."""
     labelled_: Any = None
     """What has learnt from labels, see `anomaly.artifact.labelled`; it ranks anew what was scored without them."""
 
@@ -154,7 +154,7 @@ class CalibratedEnsemble(Detector):
         if len(X) < SMALLEST:
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
-        train, held_out = self._split(self._seen(X))
+        train, held_out = self._split(self.seen(X))
         self.keys_ = None if self.unit == "sequence" else distinct(train.keys())
         self.bank_ = MemberBank(
             members=self.members, aggregates=self.aggregates, unit=self.unit, random_state=self.random_state
@@ -172,22 +172,28 @@ class CalibratedEnsemble(Detector):
     def score(self, X: SequenceStore) -> Scored:
         """Return the scores of every reported item and of every event."""
         scored = self.score_unlabelled(X)
-        return scored if self.labelled_ is None else self.labelled_.rank(self, self._seen(X), scored)
+        return scored if self.labelled_ is None else self.labelled_.rank(self, self.seen(X), scored)
 
     def score_fitted(self, X: SequenceStore) -> Scored:
         """Return the scores of the store that `fit` was given, once, without reading again what calibrates."""
         known: BankReading | None = self.__dict__.pop("_held_out_reading", None)
         if known is None:
             return self.score(X)
-        X = self._seen(X)
+        X = self.seen(X)
         train, held_out = self._sequences(X)
         found = BankReading.concat([self.bank_.read(X.take(train)), known])
         return self._score(X, found.in_order(X, np.concatenate([train, held_out])))
 
+    def seen(self, X: SequenceStore) -> SequenceStore:
+        """Return the store with its ends open where in training they told nothing, and what was learnt of it named."""
+        if self.keys_ is not None and X.learnt is None:
+            X = replace(X, learnt=X.longest_known(self.keys_))
+        return replace(X, closed=X.closed and self.closed_)
+
     def score_unlabelled(self, X: SequenceStore) -> Scored:
         """Return the scores as they are without labels."""
         self._check_fitted()
-        X = self._seen(X)
+        X = self.seen(X)
         return self._score(X, self.bank_.read(X))
 
     def _score(self, X: SequenceStore, reading: BankReading) -> Scored:
@@ -233,12 +239,6 @@ class CalibratedEnsemble(Detector):
     def power(self, threshold: float) -> list[dict[str, Any]]:
         """Return, for every kind of corruption, the share of damaged items whose score exceeds a threshold."""
         return power_rows(self.corrupted_scores_, threshold)
-
-    def _seen(self, X: SequenceStore) -> SequenceStore:
-        """Return the store with its ends open where in training they told nothing, and what was learnt of it named."""
-        if self.keys_ is not None and X.learnt is None:
-            X = replace(X, learnt=X.longest_known(self.keys_))
-        return replace(X, closed=X.closed and self.closed_)
 
     def _sequences(self, X: SequenceStore) -> Split:
         return latest_per_entity(X, self.held_out, random_state=self.random_state)

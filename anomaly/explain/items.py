@@ -31,7 +31,7 @@ def items(
     indices : places of sequences, of events where these are the items; None is every sequence, its last event
     """
     if ensemble.unit == "sequence":
-        X = ensemble._seen(X if indices is None else X.take(indices))
+        X = ensemble.seen(X if indices is None else X.take(indices))
         return X, X.context, {}
     places = X.offsets[1:][X.lengths > 0] - 1 if indices is None else np.asarray(indices, np.int64)
     X, analyses = _ended_by(ensemble, X, places)
@@ -47,7 +47,7 @@ def _ended_by(
     """
     owner_n = np.searchsorted(X.offsets, places, side="right") - 1
     owners, which = np.unique(owner_n, return_inverse=True)
-    whole = ensemble._seen(X.take(owners))
+    whole = ensemble.seen(X.take(owners))
     events, offsets = whole.events_of(which)
     kept = np.arange(len(events)) <= np.repeat(offsets[:-1] + places - X.offsets[owner_n], np.diff(offsets))
     members = ensemble.bank_.event_members_.items()

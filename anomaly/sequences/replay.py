@@ -24,6 +24,8 @@ _FLAT = ("codes", "values", "delta", "time", "row")
 def recoded(store: SequenceStore, maps: Sequence[NDArray[np.int64]], like: SequenceStore) -> SequenceStore:
     """Return a store in other codes, with the fields and the entities of `like`.
 
+    What was learnt of it another ensemble has learnt, and is left open.
+
     Parameters
     ----------
     maps : for each field, the other code of every code
@@ -31,7 +33,12 @@ def recoded(store: SequenceStore, maps: Sequence[NDArray[np.int64]], like: Seque
     codes = np.stack([codes[store.codes[:, k]] for k, codes in enumerate(maps)], axis=1)
     entity = np.where(store.entity < like.n_entities, store.entity, 0).astype(np.int32)
     return replace(
-        store, codes=codes.astype(like.codes.dtype), fields=like.fields, entity=entity, n_entities=like.n_entities
+        store,
+        codes=codes.astype(like.codes.dtype),
+        fields=like.fields,
+        entity=entity,
+        n_entities=like.n_entities,
+        learnt=None,
     )
 
 

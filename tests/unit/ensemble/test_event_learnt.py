@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,13 +102,6 @@ def test_a_reloaded_ensemble_knows_what_it_learnt(
     np.testing.assert_allclose(again.score(clean).score, scored.score, atol=1e-9)
 
 
-def test_an_ensemble_of_before_scores_as_it_did(fitted: Any, clean: SequenceStore) -> None:
-    before = copy.copy(fitted)
-    del before.__dict__["keys_"]
-    assert before._seen(clean).learnt is None
-    assert len(before.score(clean).score) == clean.n_events
-
-
 def test_reasons_add_up_to_the_score_that_the_event_has(fitted: Any, scored: Any, clean: SequenceStore) -> None:
     places = np.array([3, 21, LENGTH - 1, 5 * LENGTH + 20, 5 * LENGTH + 30, clean.n_events - 1])
     found = EnsembleExplainer(ensemble=fitted, reference=None, encoder=None).split(clean, places)
@@ -132,4 +124,4 @@ def test_a_fold_is_scored_as_if_it_had_not_been_counted(member: Any, name: str, 
 
 def test_sequences_are_left_out_whole_where_they_are_the_items(ensemble_of: Make, clean: SequenceStore) -> None:
     fitted = ensemble_of(members={"ngram": NGramDetector()}).fit(clean)
-    assert fitted.keys_ is None and fitted._seen(clean).learnt is None
+    assert fitted.keys_ is None and fitted.seen(clean).learnt is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,6 +45,11 @@ def test_old_codes_are_read_as_before() -> None:
     (moved, _), *_ = scoring_batches(recoded(before, MAPS, after), 1000)
     with torch.no_grad():
         torch.testing.assert_close(new.embed(moved), old.embed(batch))
+
+
+def test_what_one_ensemble_learnt_is_not_taken_for_what_another_did() -> None:
+    before, after = store((5, 4), 4), store((7, 6), 6)
+    assert recoded(replace(before, learnt=before.lengths), MAPS, after).learnt is None
 
 
 def test_a_model_of_another_shape_is_refused() -> None:

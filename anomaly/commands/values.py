@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 COUNTS = {
     **dict.fromkeys(("seed", "random_state", "port", "delay", "spares", "boundary", "crowd"), 0),
     **dict.fromkeys(("max_values", "max_transitions", "max_flags"), 0),
+    "batch_tokens": 1,
     **dict.fromkeys(("n_bins", "folds", "masks"), 2),
 }
-"""Least value of whole numbers, by name, where it is not 1."""
+"""Least value of whole numbers, by name; of those that are not named it is 1."""
 
 AMOUNTS = {
     **dict.fromkeys(("dropout", "trim", "audit"), "[0, 1)"),
@@ -32,7 +33,6 @@ AMOUNTS = {
 _PARTS = ("lease", "seconds", "memory_gb")
 """Numbers that need not be whole, although their defaults are."""
 _MAY_BE_NULL = ("rows", "memory_gb")
-
 
 NAMES = {
     "cell": ("gru", "lstm", "tcn", "transformer"),
@@ -61,8 +61,8 @@ def check_values(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None
             raise ConfigError(f"{key}={value}: expected one of {', '.join(NAMES[name])}")
         if _is_number(default) and not (value is None and name in _MAY_BE_NULL):
             _check_number(key, value, name, whole=isinstance(default, int) and name not in _PARTS)
-        elif _is_number(value) and name in {*COUNTS, *AMOUNTS, "batch_tokens"}:
-            _check_number(key, value, name, whole=name not in AMOUNTS)
+        elif _is_number(value) and name in {*COUNTS, *AMOUNTS}:
+            _check_number(key, value, name, whole=name in COUNTS)
 
 
 def _check_number(key: str, value: Any, name: str, *, whole: bool) -> None:

@@ -136,6 +136,18 @@ class MemberBank(Estimator):
         aggregates: FeatureMatrix = self.aggregates_.transform(X)
         return aggregates if embedding_ND is None else join(aggregates, embedding_matrix(embedding_ND))
 
+    def embedding(
+        self, X: SequenceStore, known: Mapping[str, NDArray[np.float32] | None]
+    ) -> NDArray[np.float32] | None:
+        """Return what the leader makes of every sequence, None where it has no embedding.
+
+        Parameters
+        ----------
+        known : what event members have made of these sequences already, by name
+        """
+        first = next(iter(self.event_members_), "")
+        return known[first] if first in known else self.leader.embed(X)
+
     @property
     def trained_members(self) -> dict[str, Detector]:
         """Members that read sequences, by name; only these can have a curve of their training."""

@@ -40,14 +40,12 @@ class Parts(NamedTuple):
     Attributes
     ----------
     high, low : statistic to (weights (T, F), whether they are exact), where it is large, and where it is small
-    embedding_ND : what the members on features read beside the aggregates
     surprise_T : what each event tells beyond what was expected of it, where a member reads the whole past
     kinds : statistic to (n,) the reason's code, where it is not the statistic alone that decides it
     """
 
     high: dict[str, tuple[Any, bool]]
     low: dict[str, tuple[Any, bool]]
-    embedding_ND: NDArray[np.float32] | None = None
     surprise_T: Floats | None = None
     kinds: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
@@ -148,7 +146,7 @@ def _(member: NextEventDetector, axis: Axis, residuals: EventResiduals | None = 
         high |= _time(axis, r)
         low |= _slow_time(axis, r)
     kinds = {"gap_ks": pace(axis, r), "gap_mean": pace(axis, r)} if r.timed else {}
-    return Parts(high, low, r.embedding_ND, np.maximum(excess.sum(axis=1), 0.0), kinds)
+    return Parts(high, low, np.maximum(excess.sum(axis=1), 0.0), kinds)
 
 
 def pace(axis: Axis, r: EventResiduals) -> NDArray[Any]:

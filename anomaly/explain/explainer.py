@@ -178,19 +178,18 @@ class EnsembleExplainer(Explainer):
         axis = Axis.of(X)
         ledger = Ledger(axis)
         known = analyses if self.ensemble.unit == "event" else residuals
-        exact, embedding_ND = self._events(ledger, statistics.names, part_nm, p_nm, low_nm, known)
-        features, feature_nK, more = self._features(X, statistics.names, part_nm, embedding_ND)
+        exact = self._events(ledger, statistics.names, part_nm, p_nm, low_nm, known)
+        features, feature_nK, more = self._features(X, statistics.names, part_nm, analyses)
         if features is not None:
             tables = [name.split(".", 1)[0] in self.ensemble.bank_.table_members_ for name in statistics.names]
             self._lay_features(ledger, features, feature_nK, p_nm[:, tables].min(axis=1))
-        exact |= more
         self._elsewhere(ledger, statistics.names, part_nm, p_nm)
         rank_T = ledger.rank()
         return Reasoned(
             evidence_n=evidence_n,
             statistics=statistics.names,
             statistic_nm=part_nm,
-            exact_m=np.array([exact.get(name, False) for name in statistics.names]),
+            exact_m=np.array([(exact | more).get(name, False) for name in statistics.names]),
             fields=axis.fields,
             part_TF=ledger.part_TF,
             offsets=X.offsets - X.offsets[0],
@@ -246,20 +245,19 @@ class EnsembleExplainer(Explainer):
         p_nm: Floats,
         low_nm: NDArray[np.bool_],
         known: Mapping[str, Any],
-    ) -> tuple[dict[str, bool], NDArray[np.float32] | None]:
-        """Book what the statistics of event members carry; return which are exact, and the leader's embedding."""
-        exact, embedding, axis = {}, None, ledger.axis
+    ) -> dict[str, bool]:
+        """Book what the statistics of event members carry; return which are exact."""
+        exact, axis = {}, ledger.axis
         find: Any = event_parts if self.ensemble.unit == "event" else parts
         for member, detector in self.ensemble.bank_.event_members_.items():
             found = find(detector, axis, known.get(member))
-            embedding = found.embedding_ND if embedding is None else embedding
             ledger.surprise_T = found.surprise_T if ledger.surprise_T is None else ledger.surprise_T
             for k in (k for k, name in enumerate(names) if name.split(".", 1)[0] == member):
                 weight_TF, exact[names[k]] = _weights(found, names[k].partition(".")[2], low_nm[:, k], axis)
                 part_TF = axis.shares(weight_TF) * part_nm[axis.ragged.owner, k][:, None]
                 for key, rows_N in _keys(found, names[k], low_nm[:, k]):
                     ledger.book(key, part_TF, p_nm[:, k], rows_N)
-        return exact, embedding
+        return exact
 
     def _elsewhere(self, ledger: Ledger, names: tuple[str, ...], part_nm: Floats, p_nm: Floats) -> None:
         """Book the statistics of members that see a sequence as a whole."""
@@ -312,13 +310,14 @@ class EnsembleExplainer(Explainer):
         return {name: f"{field}={STEP.join(self.encoder.decode(field, codes))}" for name, (field, codes) in each}
 
     def _features(
-        self, X: SequenceStore, names: tuple[str, ...], part_nm: Floats, embedding_ND: NDArray[np.float32] | None
+        self, X: SequenceStore, names: tuple[str, ...], part_nm: Floats, analyses: Mapping[str, Analysis]
     ) -> tuple[FeatureMatrix | None, Floats, dict[str, bool]]:
         """Return the features, (n, K) what each carries, and which statistics of their members are exact."""
         bank = self.ensemble.bank_
         if not bank.table_members_:
             return None, np.zeros((len(X), 0)), {}
-        features = bank.features(X, embedding_ND)
+        known = {name: analysis.embedding_ND for name, analysis in analyses.items()}
+        features = bank.features(X, bank.embedding(X, known))
         total, exact = np.zeros(features.values.shape), {}
         for member, detector in bank.table_members_.items():
             for statistic, (weight_nK, is_exact) in feature_parts(detector, features).items():

@@ -99,7 +99,9 @@ class Foresight:
             else:
                 found[name] = member.statistics(left)
         if self.table_members:
-            features = self.ensemble.bank_.features(left, self._embedding(left, copies.rows))
+            # What the network made of the whole sequences stands still.
+            known = {name: residuals.embedding_ND[copies.rows] for name, residuals in self.e.residuals.items()}
+            features = self.ensemble.bank_.features(left, self.ensemble.bank_.embedding(left, known))
             found |= {name: member.statistics(features) for name, member in self.table_members.items()}
         return found
 
@@ -113,15 +115,6 @@ class Foresight:
                 population = member.states(self.store, population=True) if profiles else None
                 found[name] = member.states(self.store), population
         return found
-
-    def _embedding(self, left: SequenceStore, rows: NDArray[np.int64]) -> NDArray[np.float32] | None:
-        """Return what the leading member, if it is a neural one, made of the whole sequences."""
-        bank = self.ensemble.bank_
-        for name, residuals in self.e.residuals.items():
-            if bank.event_members_[name] is bank.leader:
-                return residuals.embedding_ND[rows]
-        embedding_ND: NDArray[np.float32] | None = bank.leader.embed(left)
-        return embedding_ND
 
 
 class _Copies(NamedTuple):

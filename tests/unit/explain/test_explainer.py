@@ -2,10 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from anomaly.explain.axis import Axis
 from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.deletion import without
+from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.scores.statistics import Ragged
 
 
@@ -123,3 +125,13 @@ def test_the_split_alone_tries_nothing(explainer, fitted, odd):
     e = explainer.split(fitted[1], odd[:3])
     assert np.isnan(e.fall_T).all()
     np.testing.assert_array_equal(e.cut_T, e.rank_T)
+
+
+def test_features_are_those_that_the_leader_makes_whatever_else_has_an_embedding(explainer, fitted, odd):
+    ensemble, store, encoder = fitted
+    first, *others = ensemble.members
+    members = {name: ensemble.members[name] for name in (*others, first)}
+    led = clone(ensemble).set_params(members=members).fit(store)
+    assert led.bank_.leader.embed(store) is None and led.bank_.table_members_
+    found = EnsembleExplainer(ensemble=led, reference=explainer.reference, encoder=encoder).explain(store, odd[:3])
+    assert found.features.names == led.bank_.features(store.take(odd[:3]), None).names

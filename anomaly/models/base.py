@@ -171,25 +171,12 @@ class SequenceNetwork(nn.Module):
 
     def states(self, batch: SequenceBatch, carry: Carry | None = None) -> tuple[Tensor, Tensor]:
         """Return what is known before and after each event, (T, D) each."""
-        x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
-        start_ND = self.start.expand(len(batch.entity_N), -1)
-        if self.profile is None:
-            found: tuple[Tensor, Tensor] = self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest, carry)
-            return found
-        profile_ND = self.profile(self._shown_entities(batch.entity_N))
-        profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
-        before_TD, after_TD = self.encoder(
-            x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, batch.longest, carry
-        )
-        return before_TD + profile_TD, after_TD + profile_TD
+        before_TD, after_TD, profile_TD = self._encoded(batch, carry)
+        return (before_TD, after_TD) if profile_TD is None else (before_TD + profile_TD, after_TD + profile_TD)
 
     def states_to_carry(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
         """Return (T, D) the states before each event as an open encoder carries them."""
-        before_TD, _ = self.states(batch, carry)
-        if self.profile is None:
-            return before_TD
-        profile_ND = self.profile(self._shown_entities(batch.entity_N))
-        return before_TD - profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(before_TD))  # type: ignore[no-any-return]
+        return self._encoded(batch, carry)[0]
 
     def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
         """Return (N, D), the mean state of each sequence."""
@@ -243,6 +230,17 @@ class SequenceNetwork(nn.Module):
         gap_T = batch.delta_T.masked_fill(batch.first_T(), torch.nan)
         mean, std = float(self.params["gap_mean"]), float(self.params["gap_std"])
         return (gap_T.clamp(min=SMALLEST_GAP).log() - mean) / (std or 1.0), gap_T < SMALLEST_GAP
+
+    def _encoded(self, batch: SequenceBatch, carry: Carry | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the encoder's states before and after each event, and the profile of its entity, (T, D) each."""
+        x_TD = self.embedding(batch.codes_TF, batch.values_TG, self.log_gaps(batch)[0])
+        start_ND = self.start.expand(len(batch.entity_N), -1)
+        if self.profile is None:
+            return *self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest, carry), None
+        profile_ND = self.profile(self._shown_entities(batch.entity_N))
+        profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
+        start_ND = start_ND + profile_ND
+        return *self.encoder(x_TD + profile_TD, start_ND, batch.cu_seqlens, batch.longest, carry), profile_TD
 
     def _encodes_causally(self) -> bool:
         return self.causal

@@ -9,7 +9,7 @@ import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from anomaly.explain.reasons import OTHER, code_of_feature, code_of_statistic
 from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -111,6 +111,19 @@ class Reasoned(Explanation):
         )
 
 
+class _Read(NamedTuple):
+    """The m statistics of the items: p-values, parts of the evidence, and whether each is odd for being small."""
+
+    names: tuple[str, ...]
+    p_nm: Floats
+    part_nm: Floats
+    low_nm: NDArray[np.bool_]
+
+    def columns(self, members: Collection[str]) -> list[int]:
+        """Return the places of what some members say."""
+        return [k for k, name in enumerate(self.names) if name.partition(".")[0] in members]
+
+
 class EnsembleExplainer(Explainer):
     """Split the evidence of a fitted `CalibratedEnsemble` over statistics, events and fields.
 
@@ -178,12 +191,13 @@ class EnsembleExplainer(Explainer):
         axis = Axis.of(X)
         ledger = Ledger(axis)
         known = analyses if self.ensemble.unit == "event" else residuals
-        exact = self._events(ledger, statistics.names, part_nm, p_nm, low_nm, known)
-        features, feature_nK, more = self._features(X, statistics.names, part_nm, analyses)
+        read = _Read(statistics.names, p_nm, part_nm, low_nm)
+        exact = self._events(ledger, read, known)
+        features, feature_nK, more = self._features(X, read, analyses)
         if features is not None:
-            tables = [name.split(".", 1)[0] in self.ensemble.bank_.table_members_ for name in statistics.names]
-            self._lay_features(ledger, features, feature_nK, p_nm[:, tables].min(axis=1))
-        self._elsewhere(ledger, statistics.names, part_nm, p_nm)
+            p_n = p_nm[:, read.columns(self.ensemble.bank_.table_members_)].min(axis=1)
+            self._lay_features(ledger, features, feature_nK, p_n)
+        self._elsewhere(ledger, read)
         rank_T = ledger.rank()
         return Reasoned(
             evidence_n=evidence_n,
@@ -237,35 +251,27 @@ class EnsembleExplainer(Explainer):
         low: NDArray[np.bool_] = (upper.p_values(statistics, lengths) > 0.5) & both
         return low
 
-    def _events(
-        self,
-        ledger: Ledger,
-        names: tuple[str, ...],
-        part_nm: Floats,
-        p_nm: Floats,
-        low_nm: NDArray[np.bool_],
-        known: Mapping[str, Any],
-    ) -> dict[str, bool]:
+    def _events(self, ledger: Ledger, read: _Read, known: Mapping[str, Any]) -> dict[str, bool]:
         """Book what the statistics of event members carry; return which are exact."""
         exact, axis = {}, ledger.axis
         find: Any = event_parts if self.ensemble.unit == "event" else parts
         for member, detector in self.ensemble.bank_.event_members_.items():
             found = find(detector, axis, known.get(member))
             ledger.surprise_T = found.surprise_T if ledger.surprise_T is None else ledger.surprise_T
-            for k in (k for k, name in enumerate(names) if name.split(".", 1)[0] == member):
-                weight_TF, exact[names[k]] = _weights(found, names[k].partition(".")[2], low_nm[:, k], axis)
-                part_TF = axis.shares(weight_TF) * part_nm[axis.ragged.owner, k][:, None]
-                for key, rows_N in _keys(found, names[k], low_nm[:, k]):
-                    ledger.book(key, part_TF, p_nm[:, k], rows_N)
+            for k in read.columns((member,)):
+                name, low_n = read.names[k], read.low_nm[:, k]
+                weight_TF, exact[name] = _weights(found, name.partition(".")[2], low_n, axis)
+                part_TF = axis.shares(weight_TF) * read.part_nm[axis.ragged.owner, k][:, None]
+                for key, rows_N in _keys(found, name, low_n):
+                    ledger.book(key, part_TF, read.p_nm[:, k], rows_N)
         return exact
 
-    def _elsewhere(self, ledger: Ledger, names: tuple[str, ...], part_nm: Floats, p_nm: Floats) -> None:
+    def _elsewhere(self, ledger: Ledger, read: _Read) -> None:
         """Book the statistics of members that see a sequence as a whole."""
         even = ledger.axis.shares(ledger.axis.whole())
-        for k, name in enumerate(names):
-            if name.split(".", 1)[0] in self.ensemble.bank_.sequence_members_:
-                part_TF = even * part_nm[ledger.axis.ragged.owner, k][:, None]
-                ledger.book((OTHER, ""), part_TF, p_nm[:, k], np.ones(len(p_nm), bool))
+        for k in read.columns(self.ensemble.bank_.sequence_members_):
+            part_TF = even * read.part_nm[ledger.axis.ragged.owner, k][:, None]
+            ledger.book((OTHER, ""), part_TF, read.p_nm[:, k], np.ones(len(read.p_nm), bool))
 
     def _lay_features(self, ledger: Ledger, features: FeatureMatrix, feature_nK: Floats, p_n: Floats) -> None:
         """Book what features carry, each for the code that it speaks for where it is large, or small."""
@@ -310,7 +316,7 @@ class EnsembleExplainer(Explainer):
         return {name: f"{field}={STEP.join(self.encoder.decode(field, codes))}" for name, (field, codes) in each}
 
     def _features(
-        self, X: SequenceStore, names: tuple[str, ...], part_nm: Floats, analyses: Mapping[str, Analysis]
+        self, X: SequenceStore, read: _Read, analyses: Mapping[str, Analysis]
     ) -> tuple[FeatureMatrix | None, Floats, dict[str, bool]]:
         """Return the features, (n, K) what each carries, and which statistics of their members are exact."""
         bank = self.ensemble.bank_
@@ -324,7 +330,7 @@ class EnsembleExplainer(Explainer):
                 name = f"{member}.{statistic}".rstrip(".")
                 sums = weight_nK.sum(axis=1, keepdims=True)
                 share_nK = np.where(sums > 0, weight_nK / np.where(sums > 0, sums, 1.0), 1.0 / weight_nK.shape[1])
-                total += share_nK * part_nm[:, names.index(name)][:, None]
+                total += share_nK * read.part_nm[:, read.names.index(name)][:, None]
                 exact[name] = is_exact
         return features, total, exact
 

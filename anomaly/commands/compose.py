@@ -87,9 +87,9 @@ def compose(command: str, arguments: Sequence[str] = (), values: Mapping[str, An
     for key, value in {**literal, **(values or {})}.items():
         _set(config, command, key, value)
     _check_types(command, config, overrides)
-    values = _resolve(config)
-    _check_values(command, config, values, overrides)
-    return Settings(values, _text(command, config), allow)
+    resolved = _resolve(config)
+    _check_values(command, config, resolved, overrides)
+    return Settings(resolved, _text(command, config), allow)
 
 
 def _sort(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], tuple[str, ...]]:

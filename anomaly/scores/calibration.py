@@ -21,6 +21,9 @@ ROUNDING = 1e-5
 LARGEST_SHAPE = 0.5
 """Of the generalised Pareto tail; heavier ones have no variance, and lighter than 0 end, which would tie the top."""
 
+SMALL = 200
+"""A sample of fewer values says little about its own tail."""
+
 
 class SplitConformal(ScoreCalibrator):
     """Conformal p-values within length buckets (Vovk et al. 2005), continued by a generalised Pareto tail.
@@ -105,7 +108,13 @@ def pareto_tail(reference: Floats, k: int) -> Floats:
     -------
     (threshold, p-value at the threshold, scale, shape); a scale of 0 means that there is no tail to fit.
 
-    Source: Hosking & Wallis 1987, eq. 9.
+    Notes
+    -----
+    The mean of k exponential excesses is itself uncertain, and the next excess follows a Pareto tail of shape 1 / k.
+    Of a small sample no tail is lighter than that: else a handful of held-out items would vouch for p-values of 1e-10.
+    Of a larger one the p-values hardly change, and what they are combined to ranks a little worse.
+
+    Source: Hosking & Wallis 1987, eq. 9; for the least shape Geisser 1993, Predictive Inference, section 2.
     """
     r = len(reference)
     if r < 4 or k < 2:
@@ -117,7 +126,9 @@ def pareto_tail(reference: Floats, k: int) -> Floats:
         return np.array([threshold, k / r, 0.0, 0.0])
     weighted = (excess * (k - np.arange(1, k + 1) + 0.35) / k).mean()
     shape = float(np.clip(2 - mean / max(mean - 2 * weighted, 1e-12), 0.0, LARGEST_SHAPE))
-    return np.array([threshold, (k + 1) / (r + 1), mean * (1 - shape), shape])
+    uncertain = r < SMALL and shape <= 1 / k
+    scale, shape = (mean, 1 / k) if uncertain else (mean * (1 - shape), shape)
+    return np.array([threshold, (k + 1) / (r + 1), scale, shape])
 
 
 def length_edges(lengths: NDArray[np.int64], smallest: int) -> NDArray[np.int64]:

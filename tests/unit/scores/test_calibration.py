@@ -107,6 +107,14 @@ def test_a_tiny_reference(n: int) -> None:
     assert ((p > 0) & (p <= 1)).all() and (np.diff(p) <= 0).all()
 
 
+@pytest.mark.parametrize("n", [4, 8, 30, 100])
+def test_a_small_reference_claims_no_more_than_it_knows(n: int) -> None:
+    rng = np.random.default_rng(5)
+    p = np.concatenate([p_of(*np.split(rng.exponential(size=n + 200), [n])) for _ in range(500)])
+    for level in (0.05, 0.01, 0.001):
+        assert (p <= level).mean() < 1.6 * level, level
+
+
 def test_no_reference_claims_nothing() -> None:
     assert p_of([], [3.0])[0] == 1.0
 

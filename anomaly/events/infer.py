@@ -12,7 +12,7 @@ import polars as pl
 
 from anomaly.errors import SchemaError
 from anomaly.events.schema import AUTO, EventSchema
-from anomaly.events.times import NO_TIME, guess_unit, parse_time
+from anomaly.events.times import DATES_FROM, NO_TIME, guess_unit, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,8 +25,9 @@ _PEOPLE = (
 )
 _SEQUENCES = ("sequence", "session", "case", "trace", "visit", "conversation")
 _TIMES = ("timestamp", "datetime", "time", "event_time", "created_at", "created", "occurred_at", "date", "ts", "t")
+_CLOCKS = frozenset(("time", "timestamp", "datetime", "date", "ts", "epoch", "unixtime"))
 _ORDERS = ("position", "step", "seq", "seqno", "seq_no", "sequence_number", "event_index", "event_number")
-_IDS = ("event_id", "transaction_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id")
+_IDS = ("event_id", "transaction_id", "payment_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id")
 _AMOUNTS = re.compile(
     r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y"
 )
@@ -82,8 +83,8 @@ def left_out(source: EventSource, schema: EventSchema) -> dict[str, str]:
 def _why_left_out(column: pl.Series) -> str:
     if looks_like_label(column.name):
         return "looks like a label or a split"
-    if column.drop_nulls().n_unique() < 2:
-        return "has one value"
+    if (distinct := column.drop_nulls().n_unique()) < 2:
+        return "has one value" if distinct else "is empty"
     if column.dtype == pl.String and (reason := _half_numbers(column.drop_nulls().head(200))):
         return reason
     if column.dtype == pl.String and all(map(_DATES.match, column.drop_nulls().head(200))):
@@ -171,8 +172,16 @@ class _Guess:
         typed = [c for c in self._free() if isinstance(self.sample[c].dtype, (pl.Datetime, pl.Date))]
         told = [c for c in named if c in typed] + typed + named
         # A text that is a date is one under any name; a number need not be.
-        written = (c for c in self._free() if self.sample[c].dtype == pl.String and self._parses(c))
-        return told[0] if told else next((c for c in written if not self._all_numbers(c)), None)
+        written = [c for c in self._free() if self.sample[c].dtype == pl.String and self._parses(c)]
+        told += [c for c in written if not self._all_numbers(c)] + [c for c in self._free() if self._counts_time(c)]
+        return told[0] if told else None
+
+    def _counts_time(self, name: str) -> bool:
+        """Return whether numbers are dates by a word of their name, such as event_ts_ms, and by their size."""
+        column = self.sample[name].drop_nulls().head(200)
+        if not column.dtype.is_numeric() or not _CLOCKS.intersection(re.split(r"[_\W]+", name.lower())):
+            return False
+        return bool(len(column)) and bool((parse_time(column, guess_unit(column)) >= DATES_FROM).all())
 
     def _all_numbers(self, name: str) -> bool:
         column = self.sample[name].drop_nulls()

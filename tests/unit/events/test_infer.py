@@ -114,6 +114,12 @@ def test_epochs_get_their_unit(scale: int, unit: str) -> None:
     assert (schema.time, schema.time_unit) == ("timestamp", unit)
 
 
+@pytest.mark.parametrize(("name", "first", "time"), [("ts_ms", 1.7e12, "ts_ms"), ("time_on_page", 30, None)])
+def test_numbers_that_are_dates_are_the_time(name: str, first: float, time: str | None) -> None:
+    frame = pl.DataFrame({"user": np.arange(N) % 9, name: np.arange(N) + int(first)})
+    assert infer_schema(EventSource.from_frame(frame)).time == time
+
+
 def test_the_zone_of_a_column_is_its_clock() -> None:
     stamps = pl.Series([datetime(2024, 1, 1)] * N).dt.replace_time_zone("Asia/Tokyo")
     assert infer_schema(log(timestamp=stamps)).timezone == "Asia/Tokyo"
@@ -133,11 +139,13 @@ def test_a_text_of_dates_is_the_time_whatever_it_is_called() -> None:
 
 
 def test_columns_that_are_left_out_say_why() -> None:
-    source = log(betrag=[f"{k + 1},{k % 100:02} €" for k in range(N)], tag=[f"{k % 12 + 1}/31/2024" for k in range(N)])
+    told = {"betrag": [f"{k + 1},{k % 100:02} €" for k in range(N)], "tag": [f"{k % 12 + 1}/31/2024" for k in range(N)]}
+    source = log(**told, nothing=pl.Series([None] * N, dtype=pl.String))
     found = left_out(source, EventSchema(user := "user_id", time="timestamp", categorical="device", numeric="amount"))
     assert user not in found and "device" not in found
     assert "label" in found["is_fraud"] and "split" in found["split"]
     assert found["currency"] == "has one value" and found["comment"] == "hardly a value comes twice"
+    assert found["nothing"] == "is empty"
     assert "1234.5" in found["betrag"] and "2025-01-31 17:05" in found["tag"]
 
 

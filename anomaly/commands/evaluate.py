@@ -68,6 +68,8 @@ def evaluate(
             raise SchemaError("level=event: these are scores of sequences; give scores=event_scores.parquet")
         scores_id, labels_id = event_key(labels, labels_id)
         return figures(scores, labels, scores_id=scores_id, labels_id=labels_id, **options)
+    if "position" in scores.columns and scores["sequence"].is_duplicated().any():
+        raise SchemaError("level=sequence: these are scores of single events; state level=event")
     return figures(scores, labels, scores_id="sequence", labels_id=labels_id, **options)
 
 

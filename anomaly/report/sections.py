@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from anomaly.report.svg import Sheet
 
 LEVELS = (0.001, 0.005, 0.01, 0.02, 0.05)
+TROUBLE = {
+    "insert": "events of somebody else put in",
+    "skip": "events left out",
+    "repeat": "events that happen again",
+    "shuffle": "events in random order",
+    "move": "events earlier or later than they were",
+    "truncate": "broken off early",
+    "splice": "somebody else from some event on",
+    "random_events": "whole events taken from elsewhere",
+    "extreme": "one number as large as hardly any",
+    "hand_over": "put down to another entity",
+    "clockwork": "gaps as even as a clock's",
+    "burst": "gaps much shorter",
+    "silence": "one gap much longer",
+    "leave": "long silent at the end of the observation",
+}
+"""The corruptions of the default configuration, as somebody reads of them who has not seen their names."""
 _MANY_PERIODS = 2 * 86400
 
 
@@ -208,12 +225,21 @@ def groups(data: ReportData) -> list[dict[str, Any]]:
     return rows[:40]
 
 
+def trouble(kind: str) -> str:
+    """Return a kind of planted trouble in words; of one that is unknown here its name."""
+    name, _, field = kind.partition(".")
+    if name == "scramble":
+        what = "the time since the event before" if field == "gap" else field or "one field"
+        return f"{what} taken from elsewhere"
+    return TROUBLE.get(name, kind)
+
+
 def power(data: ReportData) -> list[dict[str, Any]]:
     """Return what share of each kind of planted trouble is found, best first, with its Wilson interval."""
     rows = []
     for row in sorted(data.power, key=lambda row: -row["found"]):
         low, high = wilson(row["found"] * row["n"], row["n"])
-        rows.append({**row, "low": float(low), "high": float(high)})
+        rows.append({**row, "words": trouble(row["kind"]), "low": float(low), "high": float(high)})
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from html import escape
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -75,7 +76,7 @@ def test_the_report_tells_its_reasons_in_chinese(run: Path, tmp_path: Path) -> N
     story = Run.load(run).explain(top=1, contrast=False, language="zh")[0]
     assert dispatch(["report", f"run={run}", f"out={tmp_path / 'page.html'}", "language=zh", "quiet=true"]) == 0
     page = (tmp_path / "page.html").read_text()
-    assert '<ul class="told" lang="zh">' in page and f"<bdi>{story.sentences()[0]}</bdi>" in page
+    assert '<ul class="told" lang="zh">' in page and f"<bdi>{escape(story.sentences()[0])}</bdi>" in page
 
 
 def test_an_event_is_headed_by_its_id_and_its_place(event_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,9 @@ def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytes
     verify(copy)
     events = ["evaluate", f"scores={run / 'event_scores.parquet'}", "level=event", f"out={tmp_path / 'e.json'}"]
     assert dispatch([*events, f"labels={shop.folder / 'event_labels.parquet'}"]) == 0
+    capsys.readouterr()
+    assert dispatch(["evaluate", events[1], f"labels={shop.labels}"]) == 2
+    assert "single events; state level=event" in capsys.readouterr().err
 
 
 def test_a_finished_run_is_not_trained_into(

@@ -69,6 +69,14 @@ def test_power_has_intervals(data):
     assert all(row["low"] < row["found"] < row["high"] for row in rows)
 
 
+def test_kinds_of_trouble_are_told_in_words():
+    from anomaly.commands.compose import compose
+
+    assert set(compose("train", ["run=x", "events.path=x"]).values["corruption"]) == {*sections.TROUBLE, "scramble"}
+    words = ["device taken from elsewhere", "the time since the event before taken from elsewhere", "mine"]
+    assert [sections.trouble(kind) for kind in ("scramble.device", "scramble.gap", "mine")] == words
+
+
 def test_training_needs_an_axis_and_a_loss(data):
     sheet = Sheet()
     assert sections.training(replace(data, training=[{"epoch": 1, "lr": 0.1}]), sheet) is None

@@ -180,7 +180,7 @@ def _seed(
 
 
 def _at_marks(hits: NDArray[np.int64], budget: int) -> dict[int, int]:
-    return {k: int(hits[:k].sum()) for k in MARKS if k <= budget}
+    return {k: int(hits[:k].sum()) for k in sorted({*MARKS, budget}) if k <= budget}
 
 
 def _curve(hits: NDArray[np.int64], budget: int) -> list[int]:
@@ -208,6 +208,7 @@ def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         {"labels": k} | {name: f"{np.mean([row[name][k] for row in rows if k in row[name]]):.3g}" for name in columns}
         for k in rows[0]["found_without_labels"]
+        if all(k in row[name] for row in rows for name in columns)
     ]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FEWEST, TYPICAL = 5, 3
+FEWEST, ENOUGH, TYPICAL = 5, 20, 3
 _SHARED = 0.1
 """Mean share of the evidence from which on a cluster's members share a reason."""
 
@@ -51,7 +51,7 @@ class ContributionClusters(Estimator):
 
     Parameters
     ----------
-    smallest : share of the sequences that makes a cluster, `FEWEST` at least
+    smallest : share of the sequences that makes a cluster, `FEWEST` at least; `ENOUGH` of them always do
 
     Attributes
     ----------
@@ -59,12 +59,12 @@ class ContributionClusters(Estimator):
     clusters_ : the clusters
     """
 
-    def __init__(self, *, smallest: float = 0.025) -> None:
+    def __init__(self, *, smallest: float = 0.05) -> None:
         self.smallest = smallest
 
     def fit(self, e: Reasoned) -> Self:
         """Cluster explained sequences."""
-        smallest = max(FEWEST, int(self.smallest * len(e.evidence_n)))
+        smallest = max(FEWEST, min(int(self.smallest * len(e.evidence_n)), ENOUGH))
         parts = _parts(e)
         self.labels_ = _cluster(np.sqrt(np.concatenate(parts, axis=1)), smallest)
         names = (_codes(e), e.fields, range(parts[2].shape[1]))

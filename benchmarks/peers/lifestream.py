@@ -14,9 +14,12 @@ LONGEST = 512
 
 
 def records(sequences: Sequences, task: Exchange) -> list[dict[str, torch.Tensor]]:
-    """Return one record per sequence, as the library wants them; code 0 is its padding."""
-    columns = {name: sequences.events[name].to_numpy() + 1 for name in task.told["fields"]}
-    columns |= {f"value.{v}": sequences.events[f"value.{v}"].to_numpy() for v in task.told["values"]}
+    """Return one record per sequence, as the library wants them; code 0 is its padding.
+
+    Columns are named by their place: the library makes modules of their names, which hold no dot.
+    """
+    columns = {f"field{n}": sequences.events[f].to_numpy() + 1 for n, f in enumerate(task.told["fields"])}
+    columns |= {f"value{n}": sequences.events[f"value.{v}"].to_numpy() for n, v in enumerate(task.told["values"])}
     gap = np.log1p(np.maximum(sequences.events["gap"].to_numpy(), 0)).astype(np.float32)
     found = []
     for start, end in zip(sequences.offsets[:-1], sequences.offsets[1:], strict=True):
@@ -42,8 +45,8 @@ def main(folder: str) -> None:
     fit, score = (records(task.sequences(name), task) for name in ("fit", "score"))
     encoder = TrxEncoder(
         embeddings_noise=0.003,
-        numeric_values={"gap": "identity"} | {f"value.{v}": "identity" for v in task.told["values"]},
-        embeddings={name: {"in": size + 2, "out": 16} for name, size in task.told["fields"].items()},
+        numeric_values={"gap": "identity"} | {f"value{n}": "identity" for n in range(len(task.told["values"]))},
+        embeddings={f"field{n}": {"in": size + 2, "out": 16} for n, size in enumerate(task.told["fields"].values())},
     )
     model = CoLESModule(
         seq_encoder=RnnSeqEncoder(trx_encoder=encoder, hidden_size=64, type="gru"),

@@ -303,7 +303,9 @@ class CalibratedEnsemble(Detector):
         )
         self.damaged_ = {name: (P[1::2], lengths[1::2]) for name, (P, lengths) in parts.items()}
         lessons = [P[::2] for P, _ in parts.values()]
-        kinds = np.repeat(np.arange(len(lessons)), [len(part) for part in lessons])
+        # Variants teach as one kind: a field alone is told so easily by rare pairs that these would speak for the rest.
+        taught = np.unique([name.partition(".")[0] for name in parts], return_inverse=True)[1]
+        kinds = np.repeat(taught, [len(part) for part in lessons])
         P_corrupted = np.concatenate(lessons) if lessons else None
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
         self.combiner_ = clone(self.combiner or CorruptionMixture(doubt=DOUBT[self.unit]))

@@ -57,7 +57,7 @@ class Corruption(Estimator, ABC):
         return len(store) > 1 and store.n_events > len(store)
 
     def variants(self, store: SequenceStore) -> dict[str, Corruption]:
-        """Return by name the kinds of trouble that this one is, told apart; itself, where it is one."""
+        """Return by name what the power report tells apart in this kind of trouble; itself, where that is nothing."""
         return {"": self}
 
     @abstractmethod
@@ -82,7 +82,7 @@ class Scramble(Corruption):
         return len(store) > 1 and len(_scrambled(store)) > 1
 
     def variants(self, store: SequenceStore) -> dict[str, Corruption]:
-        """Return one kind for each field: what hides in one of them does not hide in another."""
+        """Return one variant for each field: what hides in one of them does not hide in another."""
         if self.field is not None:
             return super().variants(store)
         return {name: Scramble(field=name, share=self.share) for name in _scrambled(store)}

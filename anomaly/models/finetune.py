@@ -221,7 +221,7 @@ class _Pass:
             pretraining = self._pretraining(rows)
         loss = pretraining + self.plan.alpha * label_loss(self.plan.head, self.head(z_ND), y_N, self.plan.prevalence)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         for group in self.optimizer.param_groups:
             nn.utils.clip_grad_norm_(group["params"], 1.0)
         self.optimizer.step()

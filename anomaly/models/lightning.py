@@ -66,7 +66,8 @@ class SequenceModel(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Show the network its first batches."""
-        batches = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+        trainer: Any = self.trainer  # Lightning attaches the data without a type.
+        batches = trainer.datamodule.train_dataloader()
         self.network.begin_training(batch.to(self.device) for batch in batches)
         if self.fused:
             vars(self.network)["losses_to_train_on"] = torch.compile(self.network.losses_to_train_on, dynamic=True)

@@ -86,8 +86,10 @@ class MaskedModel(LikelihoodModel):
         """Return (T, D) the states of all events, each having seen all."""
         start_ND = self.start.expand(len(batch.entity_N), -1)
         if self.profile is None:
-            return self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest)[1]  # type: ignore[no-any-return]
+            seen_TD: Tensor = self.encoder(x_TD, start_ND, batch.cu_seqlens, batch.longest)[1]
+            return seen_TD
         profile_ND = self.profile(self._shown_entities(batch.entity_N))
         profile_TD = profile_ND.repeat_interleave(batch.lengths_N, dim=0, output_size=len(x_TD))
-        _, after_TD = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, batch.longest)
-        return after_TD + profile_TD  # type: ignore[no-any-return]
+        after_TD: Tensor = self.encoder(x_TD + profile_TD, start_ND + profile_ND, batch.cu_seqlens, batch.longest)[1]
+        told_TD: Tensor = after_TD + profile_TD
+        return told_TD

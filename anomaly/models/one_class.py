@@ -54,7 +54,8 @@ class OneClassModel(NextEventModel):
 
     def embed(self, batch: SequenceBatch, carry: Carry | None = None) -> Tensor:
         """Return (N, Z)."""
-        return self.project(super().embed(batch, carry))  # type: ignore[no-any-return]
+        embedding_NZ: Tensor = self.project(super().embed(batch, carry))
+        return embedding_NZ
 
     def settle(self, embedding_ND: Tensor) -> Tensor:
         """Return the embeddings relative to the centre."""

@@ -218,9 +218,9 @@ class _End(Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_fit_end(self, trainer: Any, pl_module: pl.LightningModule) -> None:
         """Write both."""
-        timers = [c for c in trainer.callbacks if isinstance(c, Timer)]  # type: ignore[attr-defined]
+        timers = [c for c in trainer.callbacks if isinstance(c, Timer)]
         remaining = [timer.time_remaining() for timer in timers]
         if not (self.folder / "best.ckpt").exists():
             trainer.save_checkpoint(self.folder / "last.ckpt")

@@ -67,7 +67,8 @@ def _inject(encoder: nn.Module, rank: int) -> Any:
     tuner = LoraModel(encoder, config, "default")
     for name, cell in cells.items():
         # The wrapper that stands in the cell's place is asked for its depth.
-        setattr(encoder.get_submodule(name), "num_layers", cell.num_layers)  # noqa: B010
+        wrapper: Any = encoder.get_submodule(name)
+        wrapper.num_layers = cell.num_layers
     return tuner
 
 

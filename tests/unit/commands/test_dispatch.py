@@ -21,6 +21,20 @@ def test_help_is_a_page_on_stdout(arguments: list[str], capsys: pytest.CaptureFi
     assert out.out.startswith("anomaly") and not out.err
 
 
+@pytest.mark.parametrize(
+    ("stated", "cores", "expected"), [(None, 2, "1"), (None, 1, "1"), (None, 16, "8"), ("3", 2, "3")]
+)
+def test_half_of_the_cores_are_taken_unless_stated(
+    stated: str | None, cores: int, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", stated or "")
+    if stated is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(module.os, "cpu_count", lambda: cores)
+    assert dispatch(["--version"]) == 0
+    assert module.os.environ["OMP_NUM_THREADS"] == expected
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     import anomaly
 

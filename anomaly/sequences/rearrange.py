@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
     Places = NDArray[np.int64]
+    Rearranged = tuple[Places, NDArray[np.bool_]]
 
 
 class Rearrangement(Corruption):
@@ -28,7 +29,7 @@ class Rearrangement(Corruption):
     def corrupt(self, store: SequenceStore, rng: np.random.Generator) -> Corrupted:
         """Return every sequence of at least `shortest` events, rearranged."""
         chosen = np.flatnonzero(store.lengths >= self.shortest)
-        parts = [self._rearrange(store, int(n), rng) for n in chosen]
+        parts = [self._rearrange(store, int(n), _places(store, int(n)), rng) for n in chosen]
         if not store.closed:
             # Where ends say nothing, a length must not give the damage away.
             parts = [_cut_to(int(store.lengths[n]), *part) for n, part in zip(chosen, parts, strict=True)]
@@ -37,9 +38,8 @@ class Rearrangement(Corruption):
         return Corrupted(gather(store, places, chosen, np.array([len(p) for p, _ in parts], np.int64)), touched)
 
     @abstractmethod
-    def _rearrange(
-        self, store: SequenceStore, n: int, rng: np.random.Generator
-    ) -> tuple[Places, NDArray[np.bool_]]: ...
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
+        """Return places and which of them are damage, given the sequence's own, which may be written to."""
 
     def _piece(self, length: int, rng: np.random.Generator) -> tuple[int, int]:
         """Draw the begin and the end of a piece of a sequence."""
@@ -54,8 +54,7 @@ class Insert(Rearrangement):
     units = ("sequence", "event")
     shortest = 1
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         donor = _other(rng, len(store), n, store.lengths)
         begin, end = self._piece(int(store.lengths[donor]), rng)
         foreign = store.offsets[donor] + np.arange(begin, min(end, begin + max(int(self.share * len(own)), 1)))
@@ -67,8 +66,7 @@ class Skip(Rearrangement):
 
     shortest = 3
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         begin, end = self._piece(len(own) - 1, rng)
         kept = np.delete(own, np.arange(begin, end))
         touched = np.zeros(len(kept), bool)
@@ -81,8 +79,7 @@ class Repeat(Rearrangement):
 
     shortest = 1
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         begin, end = self._piece(len(own), rng)
         return _put(own, own[begin:end], int(rng.integers(end, len(own) + 1)))
 
@@ -92,8 +89,7 @@ class Stutter(Rearrangement):
 
     shortest = 1
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         spot = int(rng.integers(0, len(own)))
         times = int(rng.integers(2, max(int(self.share * len(own)), 4) + 1))
         return _put(own, np.full(times, own[spot]), spot + 1)
@@ -104,8 +100,7 @@ class Shuffle(Rearrangement):
 
     shortest = 4
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         size = int(np.clip(self.share * len(own), 3, len(own)))
         begin = int(rng.integers(0, len(own) - size + 1))
         touched = np.zeros(len(own), bool)
@@ -119,8 +114,7 @@ class Move(Rearrangement):
 
     shortest = 3
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         begin, end = self._piece(len(own) - 1, rng)
         rest = np.delete(own, np.arange(begin, end))
         spots = np.delete(np.arange(len(rest) + 1), begin)
@@ -134,8 +128,7 @@ class Truncate(Rearrangement):
         """Return whether ends mean something."""
         return store.closed and super().applies(store)
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         kept = own[: int(rng.integers(max(int((1 - self.share) * len(own)), 1), len(own)))]
         return kept, np.arange(len(kept)) == len(kept) - 1
 
@@ -145,10 +138,9 @@ class Splice(Rearrangement):
 
     units = ("sequence", "event")
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         donor = _other(rng, len(store), n, store.lengths)
-        other = np.arange(store.offsets[donor], store.offsets[donor + 1])
+        other = _places(store, donor)
         cut = int(rng.integers(1, len(own)))
         tail = other[min(cut, len(other) - 1) :]
         return np.concatenate([own[:cut], tail]), np.arange(cut + len(tail)) >= cut
@@ -160,8 +152,7 @@ class RandomEvents(Rearrangement):
     units = ("sequence", "event")
     shortest = 1
 
-    def _rearrange(self, store: SequenceStore, n: int, rng: np.random.Generator) -> tuple[Places, NDArray[np.bool_]]:
-        own = np.arange(store.offsets[n], store.offsets[n + 1])
+    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
         touched = rng.permutation(len(own)) < int(rng.integers(1, max(int(self.share * len(own)), 1) + 1))
         own[touched] = rng.integers(store.offsets[0], store.offsets[-1], touched.sum())
         return own, touched
@@ -182,11 +173,15 @@ def gather(store: SequenceStore, places: Places, sequences: Places, lengths: NDA
     return replace(empty, **flat, delta=delta, offsets=offsets, event_ids=None, context=context)
 
 
+def _places(store: SequenceStore, n: int) -> Places:
+    return np.arange(store.offsets[n], store.offsets[n + 1])
+
+
 def _flat(store: SequenceStore) -> dict[str, NDArray[Any]]:
     return {"codes": store.codes, "values": store.values, "time": store.time, "row": store.row}
 
 
-def _cut_to(length: int, places: Places, touched: NDArray[np.bool_]) -> tuple[Places, NDArray[np.bool_]]:
+def _cut_to(length: int, places: Places, touched: NDArray[np.bool_]) -> Rearranged:
     """Cut a lengthened sequence back, on the side that leaves more of the damage."""
     surplus = len(places) - length
     if surplus <= 0:
@@ -195,7 +190,7 @@ def _cut_to(length: int, places: Places, touched: NDArray[np.bool_]) -> tuple[Pl
     return (places[:length], touched[:length]) if head else (places[surplus:], touched[surplus:])
 
 
-def _put(own: Places, piece: Places, spot: int) -> tuple[Places, NDArray[np.bool_]]:
+def _put(own: Places, piece: Places, spot: int) -> Rearranged:
     """Put a piece before the event at `spot`; the piece is what was touched."""
     places = np.concatenate([own[:spot], piece, own[spot:]])
     touched = np.zeros(len(places), bool)

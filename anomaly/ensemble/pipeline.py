@@ -20,8 +20,10 @@ from anomaly.ensemble.bank import BankReading, MemberBank
 from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.damage import damage
 from anomaly.ensemble.power import power_rows
+from anomaly.ensemble.reference import Reference, calibrating, unlearnt
 from anomaly.errors import DataError
 from anomaly.features.segments import distinct, reported
+from anomaly.scores.calibration import ShortPasts
 from anomaly.sequences.pieces import scales
 from anomaly.sequences.split import latest_per_entity
 
@@ -52,8 +54,6 @@ ONE_LENGTH = 0.95
 """Share of sequences of one length from which on they are taken for windows."""
 FEW = 200
 """Held-out sequences below which pieces of them calibrate too, where ends are open."""
-DAMAGED = 50
-"""Items of a scale, at least, that a kind of corruption can damage within its events; longer ones are spared."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class CalibratedEnsemble(Detector):
         self.bank_ = MemberBank(
             members=self.members, aggregates=self.aggregates, unit=self.unit, random_state=self.random_state
         )
-        self.bank_.fit(train, held_out=held_out, workspace=workspace, progress=progress)
+        self.bank_.fit(train, held_out=unlearnt(held_out), workspace=workspace, progress=progress)
         progress("calibrating")
         reference = self._calibrate(held_out)
         progress("learning from corruptions")
@@ -250,32 +250,36 @@ class CalibratedEnsemble(Detector):
         cut_N = np.maximum(((1 - self.held_out) * X.lengths).astype(np.int64), 1)
         head_T = X.position() < np.repeat(cut_N, X.lengths)
         X = replace(X, learnt=cut_N)
-        return X.keep_events(head_T), replace(X, context=np.maximum(X.context, cut_N))
+        return X.keep_events(head_T), X
 
-    def _items(self, X: SequenceStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows of the reported items, and the length that names each one's bucket."""
+    def _items(
+        self, X: SequenceStore, kept_T: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows of the reported items, or of some, and the length that names each one's bucket."""
         if self.unit == "sequence":
             return np.arange(len(X)), X.lengths
-        position_T = X.position()
-        items = np.flatnonzero(position_T >= np.repeat(X.context, X.lengths))
-        return items, position_T[items] + 1
+        kept_T = reported(X)[1] if kept_T is None else kept_T
+        return np.flatnonzero(kept_T), X.position()[kept_T] + 1
 
-    def _calibrate(self, held_out: SequenceStore) -> _Reference:
+    def _calibrate(self, held_out: SequenceStore) -> Reference:
         """Calibrate members and events, and return the items that they were calibrated on."""
         reading = self.bank_.read(held_out)
         if self.unit == "sequence":
             self._held_out_reading = reading
         self.names_ = reading.statistics.names
-        self.event_calibrator_ = clone(self.calibrator)
-        self.event_calibrator_.fit(*self._events(held_out, reading))
-        items, lengths = self._items(held_out)
+        kept_T, learnt_T = calibrating(held_out)
+        events, places = self._events(held_out, reading, kept_T)
+        self.event_calibrator_ = ShortPasts(clone(self.calibrator)).fit(events, places, learnt_T[kept_T])
+        items, lengths = self._items(held_out, kept_T)
         statistics, pieces = _rows(reading.statistics, items), self._pieces(held_out)
         if pieces:
             statistics = Statistics.concat([statistics, *(self.bank_.read(X).statistics for X in pieces)])
             lengths = np.concatenate([lengths, *(X.lengths for X in pieces)])
-        self.calibrator_ = self._calibrator(pieces, len(held_out)).fit(statistics, lengths)
+        learnt = np.zeros(len(lengths), bool) if self.unit == "sequence" else learnt_T[items]
+        new = np.flatnonzero(~learnt)
+        self.calibrator_ = self._calibrator(pieces, len(held_out)).fit(_rows(statistics, new), lengths[new])
         P_nm = self.calibrator_.p_values(statistics, lengths)
-        return _Reference(held_out, pieces, P_nm, lengths)
+        return Reference(unlearnt(held_out), pieces, P_nm, lengths, learnt)
 
     def _pieces(self, held_out: SequenceStore) -> list[SequenceStore]:
         """Return pieces of few held-out sequences, scale by scale; none where ends mean something."""
@@ -291,7 +295,7 @@ class CalibratedEnsemble(Detector):
             calibrator.set_params(smallest_bucket=smallest)
         return calibrator
 
-    def _learn(self, reference: _Reference) -> None:
+    def _learn(self, reference: Reference) -> None:
         """Damage held-out sequences; one half of them teaches the combiner, the other tells the power."""
         parts = damage(
             self.corruptions,
@@ -309,7 +313,9 @@ class CalibratedEnsemble(Detector):
         P_corrupted = np.concatenate(lessons) if lessons else None
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
         self.combiner_ = clone(self.combiner or CorruptionMixture(doubt=DOUBT[self.unit]))
-        self.combiner_.fit(reference.P_nm, P_corrupted, kinds if lessons else None, questions=questions)
+        self.combiner_.fit(
+            reference.P_nm[~reference.learnt], P_corrupted, kinds if lessons else None, questions=questions
+        )
 
     def _judge(self, store: SequenceStore, touched: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
         """Return the p-values (k, m) and lengths of damaged items; where events are the items, of the touched ones."""
@@ -318,10 +324,11 @@ class CalibratedEnsemble(Detector):
             items, lengths = items[touched], lengths[touched]
         return self.calibrator_.p_values(_rows(self.bank_.read(store).statistics, items), lengths), lengths
 
-    def _calibrate_evidence(self, reference: _Reference) -> None:
+    def _calibrate_evidence(self, reference: Reference) -> None:
         evidence, lengths = self.combiner_.combine(reference.P_nm), reference.lengths
-        calibrator = self._calibrator(reference.pieces, len(reference.held_out))
-        self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths)
+        calibrator = ShortPasts(self._calibrator(reference.pieces, len(reference.held_out)))
+        self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths, reference.learnt)
+        evidence, lengths = evidence[~reference.learnt], lengths[~reference.learnt]
         self.reference_p_values_ = self._p_of_evidence(evidence, lengths)
         self.reference_scores_ = -np.log10(self.reference_p_values_)
         typical = int(np.median(lengths))
@@ -337,31 +344,16 @@ class CalibratedEnsemble(Detector):
         p: Floats = self.evidence_calibrator_.p_values(_column(evidence), lengths)[:, 0]
         return p
 
-    def _events(self, X: SequenceStore, reading: BankReading) -> tuple[Statistics, NDArray[np.int64]]:
-        """Return the evidence of every event but those of the past, and the place of each in its sequence."""
-        kept = reported(X)[1]
-        return _column(reading.fields_TF[kept].sum(axis=1, dtype=np.float64)), X.position()[kept] + 1
+    def _events(
+        self, X: SequenceStore, reading: BankReading, kept_T: NDArray[np.bool_]
+    ) -> tuple[Statistics, NDArray[np.int64]]:
+        """Return the evidence of some events, and the place of each in its sequence."""
+        return _column(reading.fields_TF[kept_T].sum(axis=1, dtype=np.float64)), X.position()[kept_T] + 1
 
     def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
-        p: Floats = np.ones(X.n_events)
-        p[reported(X)[1]] = self.event_calibrator_.p_values(*self._events(X, reading))[:, 0]
+        p, kept_T = np.ones(X.n_events), reported(X)[1]
+        p[kept_T] = self.event_calibrator_.p_values(*self._events(X, reading, kept_T))[:, 0]
         return p
-
-
-@dataclass(frozen=True)
-class _Reference:
-    """What calibrates: held-out sequences, pieces of them by scale, and the p-values and lengths of all items."""
-
-    held_out: SequenceStore
-    pieces: list[SequenceStore]
-    P_nm: Floats
-    lengths: NDArray[np.int64]
-
-    def scales(self, events: int) -> list[SequenceStore]:
-        """Return what is damaged: pieces and sequences of those scales of which some events hold enough."""
-        if not self.pieces:
-            return [self.held_out]
-        return [X for X in (*self.pieces, self.held_out) if X.n_events * DAMAGED <= events * len(X)] or self.pieces[:1]
 
 
 def lengths_vary(lengths: NDArray[np.int64]) -> bool:

@@ -5,9 +5,11 @@ Shapes: n items, m statistics, r reference items of one bucket.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from sklearn.base import clone
 
 from anomaly.base import ScoreCalibrator, Statistics
 
@@ -23,6 +25,11 @@ LARGEST_SHAPE = 0.5
 
 SMALL = 200
 """A sample of fewer values says little about its own tail."""
+
+PLACES = 4 ** np.arange(16)
+"""Places of an event in its sequence, from 1, up to which pasts are as short; a first event has none."""
+FEW = 19
+"""Items below which a p-value cannot reach 5%."""
 
 
 class SplitConformal(ScoreCalibrator):
@@ -78,6 +85,54 @@ class SplitConformal(ScoreCalibrator):
             with_tail(-column, self.tail) if tail == "both" else none
             for column, tail in zip(sample.T, self.tails_, strict=True)
         ]
+
+
+class ShortPasts(ScoreCalibrator):
+    """Held-out events and, where hardly one of them has so short a past, learnt ones: the larger p-value counts.
+
+    The latest events of every sequence are held out, never its first. Those with a longer past would call many a first
+    event odd; other first events, that were learnt from, would call odd whatever is the first to be seen of an entity.
+
+    Parameters
+    ----------
+    calibrator : cloned for held-out and for learnt events
+
+    Attributes
+    ----------
+    held_out_, learnt_ : the two calibrators; no learnt_ where too few are given
+    short_ : (b,) which places, in buckets that end at `PLACES`, learnt_ judges too
+    """
+
+    def __init__(self, calibrator: ScoreCalibrator) -> None:
+        self.calibrator = calibrator
+
+    def fit(self, statistics: Statistics, lengths: NDArray[np.int64], learnt: NDArray[np.bool_] | None = None) -> Self:
+        """Learn from events; `lengths` are their places, `learnt` (n,) marks the learnt ones."""
+        learnt = np.zeros(len(lengths), bool) if learnt is None else learnt
+        self.held_out_ = self._fit(statistics, lengths, ~learnt)
+        self.learnt_ = self._fit(statistics, lengths, learnt) if learnt.sum() >= FEW else None
+        self.short_ = np.isin(np.arange(len(PLACES) + 1), np.searchsorted(PLACES, lengths[learnt]))
+        return self
+
+    def p_values(self, statistics: Statistics, lengths: NDArray[np.int64]) -> Floats:
+        """Return (n, m) p-values in (0, 1]."""
+        p: Floats = self.held_out_.p_values(statistics, lengths)
+        rows = np.flatnonzero(self.short_[np.searchsorted(PLACES, lengths)])
+        if self.learnt_ is not None and len(rows):
+            some = replace(statistics, values=statistics.values[rows])
+            p[rows] = np.maximum(p[rows], self.learnt_.p_values(some, lengths[rows]))
+        return p
+
+    def _fit(self, statistics: Statistics, lengths: NDArray[np.int64], rows: NDArray[np.bool_]) -> ScoreCalibrator:
+        calibrator: ScoreCalibrator = clone(self.calibrator)
+        return calibrator.fit(replace(statistics, values=statistics.values[rows]), lengths[rows])
+
+
+def hardly_any(lengths: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Mark the places in whose bucket hardly one of some others lies."""
+    counts = np.bincount(np.searchsorted(PLACES, among), minlength=len(PLACES) + 1)
+    few: NDArray[np.bool_] = (counts < FEW)[np.searchsorted(PLACES, lengths)]
+    return few
 
 
 def with_tail(sample: Floats, share: float = 0.05) -> tuple[Floats, Floats]:

@@ -84,6 +84,13 @@ def test_learnt_and_new_events_have_the_same_p_values(scored: Any, clean: Sequen
     assert max(apart.values()) < 0.06, apart
 
 
+def test_events_with_a_short_past_are_not_odd_for_that(scored: Any, clean: SequenceStore) -> None:
+    position = clean.position()
+    for part in (position == 0, (position > 0) & (position < EARLY), position >= EARLY):
+        assert 0.01 < np.mean(scored.p_value[part] <= 0.05) < 0.07
+        assert 0.01 < np.mean(scored.event_p_value[part] <= 0.05) < 0.07
+
+
 def test_a_longer_file_changes_no_score_of_what_was_learnt(fitted: Any, scored: Any, clean: SequenceStore) -> None:
     rng = np.random.default_rng(1)
     place = np.repeat(np.arange(300) * LENGTH, LENGTH + 5) + np.tile(np.arange(LENGTH + 5), 300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from anomaly.errors import DataError
 from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.explain.narrate import EVENTS, Narrator
 from anomaly.explain.reference import Reference
+from anomaly.explain.shapley import cross_checks
 from anomaly.sequences.build import build_store
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ def explain_run(
     shown: int = EVENTS,
     contrast: bool = True,
     language: Language = "en",
+    shapley: bool = False,
     bad_rows: Any = "fail",
     max_bad: float = float("inf"),
 ) -> list[Story]:
@@ -63,6 +66,7 @@ def explain_run(
     shown : events of each item that are told
     contrast : tell also the owner's habits, the nearest usual sequences and the smallest edit
     language : of what is told
+    shapley : check what members on features say by Shapley values, which takes seconds for each item
 
     Raises
     ------
@@ -78,7 +82,11 @@ def explain_run(
     wanted = None if ids is None else [ids] if isinstance(ids, (str, int)) else list(ids)
     places = _places(run, store, wanted, top, own=events is None)
     explained = explainer.explain(store, places)
-    return Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explained)
+    stories = Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explained)
+    if not shapley:
+        return stories
+    checks = cross_checks(explainer, explained)
+    return [replace(story, cross_checks=check) for story, check in zip(stories, checks, strict=True)]
 
 
 def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad: float) -> SequenceStore:

@@ -48,6 +48,7 @@ def _tell(run: Run, values: dict[str, Any], language: Language) -> list[Story]:
         shown=values["shown"],
         contrast=values["contrast"],
         language=language,
+        shapley=values["shapley"],
         bad_rows=values["checks"]["bad_rows"],
         max_bad=values["checks"]["max_bad"],
     )

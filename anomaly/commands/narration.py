@@ -13,7 +13,7 @@ from rich.text import Text
 from anomaly.explain.words import amount, edit_text, equation, field_text, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from anomaly.commands.console import Console
     from anomaly.explain.story import Story
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BAR, WIDTH = 16, 110
 _COLOURS = {"high": "bold red", "medium": "yellow", "low": "dim"}
 _LEAST = 0.02
+CHECKED = 3
 _WORDS = {
     "score": ("score", "得分"),
     "event": ("event {n} of {sequence}", "{sequence} 的第 {n} 个事件"),
@@ -34,6 +35,7 @@ _WORDS = {
     "crowd": ("Against usual sequences", "与通常的序列相比"),
     "nearest": ("Most alike among the usual", "最相似的正常序列"),
     "edit": ("It would be unremarkable", "若要不再异常"),
+    "checks": ("Features of each member, by its parts and by SHAP", "各成员的特征：自身分解与 SHAP"),
     "exact": (
         "{share} of the split over events is exact; the rest lies in the events that decide a statistic",
         "按事件的分解有 {share} 是精确的；其余归于决定统计量的事件",
@@ -71,6 +73,7 @@ def _blocks(story: Story) -> Iterable[Any]:
     parts = [f"{s.name} {percent(s.share)}" for s in story.statistics if s.share >= _LEAST]
     yield Text("  " + " · ".join(parts))
     yield Text(f"  {say['exact'].format(share=percent(story.exact))}", "dim")
+    yield from _cross_checks(story, say)
     yield from _contrast(story, say)
 
 
@@ -96,6 +99,22 @@ def _events(story: Story, say: dict[str, str]) -> Table:
             ", ".join(likelier),
         )
     return table
+
+
+def _cross_checks(story: Story, say: dict[str, str]) -> Iterable[Any]:
+    if not story.cross_checks:
+        return
+    yield Text(f"\n{say['checks']}", "bold")
+    table = Table(show_header=False, show_edge=False, box=None, padding=(0, 2, 0, 0))
+    for check in story.cross_checks:
+        table.add_row(f"  {check.member}", "", _named(check.parts))
+        table.add_row("", "SHAP", _named(check.shapley), style="dim")
+    yield table
+
+
+def _named(parts: Mapping[str, float]) -> str:
+    total = max(sum(parts.values()), 1e-300)
+    return " · ".join(f"{name} {percent(part / total)}" for name, part in list(parts.items())[:CHECKED])
 
 
 def _contrast(story: Story, say: dict[str, str]) -> Iterable[Any]:

@@ -281,7 +281,7 @@ class EnsembleExplainer(Explainer):
         keys: dict[Key, int] = {}
         kind_nK = np.zeros(feature_nK.shape, np.int64)
         for k in np.flatnonzero(feature_nK.any(axis=0)):
-            name = self._names.get(features.names[k], features.names[k])
+            name = self.feature_name(features.names[k])
             for high in (True, False):
                 rows = (high_nK[:, k] == high) & (feature_nK[:, k] > 0)
                 if rows.any():
@@ -304,6 +304,10 @@ class EnsembleExplainer(Explainer):
         part_k = {codes: float(e.feature_nK[n, k]) for k, own, codes in known if own == field}
         part_k = {codes: part for codes, part in part_k.items() if part > 0 and (len(codes) > 1) == steps}
         return max(part_k, key=part_k.__getitem__, default=())
+
+    def feature_name(self, name: str) -> str:
+        """Return the name of a feature, with values in place of the codes that it counts."""
+        return self._names.get(name, name)
 
     @cached_property
     def _counts(self) -> dict[str, tuple[str, tuple[int, ...]]]:

@@ -68,6 +68,23 @@ class StatisticPart:
 
 
 @dataclass(frozen=True)
+class CrossCheck:
+    """What Shapley values say of a member that reads features, beside the parts that the explanation is made of.
+
+    Attributes
+    ----------
+    parts : feature to its share in the member's score, the largest first
+    shapley : feature to its Shapley value, in units of the member's score, the largest first
+    agreement : share of the features named by either that both name
+    """
+
+    member: str
+    parts: Mapping[str, float]
+    shapley: Mapping[str, float]
+    agreement: float
+
+
+@dataclass(frozen=True)
 class Story:
     """Why one sequence scores as it does, or one event where single events are the items.
 
@@ -85,6 +102,7 @@ class Story:
     usual : what the entity does otherwise, and does here: rows of field, value, usual and here (shares)
     nearest : usual sequences that are most alike
     edit : what would make it unremarkable
+    cross_checks : of the members that read features, where they were asked for
     """
 
     sequence: Any
@@ -103,6 +121,7 @@ class Story:
     edit: Mapping[str, Any] = field(default_factory=dict)
     event: Any = None
     language: Language = "en"
+    cross_checks: Sequence[CrossCheck] = ()
 
     @property
     def item(self) -> Any:

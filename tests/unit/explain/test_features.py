@@ -50,15 +50,6 @@ def test_frozen_tails_add_up(rows):
     np.testing.assert_allclose(weight.sum(axis=1), fitted.decision_function(new), rtol=1e-6)
 
 
-def test_shap_agrees_on_the_feature_of_the_forest(rows):
-    shap = pytest.importorskip("shap")
-    fitted = PyODDetector(detector={"_target_": "pyod.models.iforest.IForest", "n_estimators": 50}).fit(rows)
-    weight, _ = feature_parts(fitted, rows)[""]
-    values = fitted.prepare_.transform(rows)[:2]
-    told = -np.asarray(shap.TreeExplainer(fitted.estimator_).shap_values(values))
-    assert (told.argmax(axis=1) == weight[:2].argmax(axis=1)).all()
-
-
 @given(st.integers(0, 10_000), st.integers(1, 3))
 @settings(deadline=None, max_examples=20)
 def test_contributions_sum_to_the_evidence(seed, questions):

@@ -1,7 +1,8 @@
 """Rank the users, sessions and events of a raw event log that do not fit, without labels.
 
 The rooms, in the order of the data; each imports only from those before it:
-errors, atomic, base      what every room keeps
+errors, atomic, tree, base
+                          what every room keeps
 metrics                   ranking, calibration, intervals
 events                    raw rows to typed, encoded columns
 simulation                labelled shop logs with fraud typologies
@@ -9,7 +10,10 @@ sequences                 columns to a ragged store, a store to batches
 nn, models                pure torch; Lightning trains
 features, scores          aggregates and embeddings; statistics, p-values, thresholds
 detectors, ensemble       whatever answers decision_function; many scores to one
+explain                   why an item scores as it does
+active                    the label log, learners, what to ask next
 artifact, report          a run folder; a run as one HTML page
+labelling                 the page and the terminal where analysts label
 sweeps                    benchmarks: competitors over data sets, a leaderboard
 commands                  one function per command; the only room that knows Hydra
 """

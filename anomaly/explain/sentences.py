@@ -24,11 +24,11 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
             "第 {n} 个事件的 {about} = {value}，概率仅为 {own}；更可能是 {instead}（{p}）。",
         ),
         (
-            "Event {n}, with {about} = {value}, was not to be expected there.",
+            "Event {n}, with {about} = {value}, is unexpected there.",
             "第 {n} 个事件（{about} = {value}）出现在此处出乎意料。",
         ),
         (
-            "Event {n} was not to be expected there.",
+            "Event {n} is unexpected there.",
             "第 {n} 个事件出现在此处出乎意料。",
         ),
     ),
@@ -115,7 +115,7 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "GONE_SILENT": (
         ("gone silent", "不再活动"),
         (
-            "Since the last event nothing has come, for longer than its own pauses let expect.",
+            "Nothing has happened since the last event, for longer than its own pauses suggest.",
             "自最后一个事件以来不再活动，时间之长超出其自身停顿所能预期。",
         ),
     ),
@@ -133,18 +133,18 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "UNEVEN_PACE": (
         ("uneven pace", "节奏不均"),
         (
-            "The pace is uneven: bursts and pauses take turns.",
+            "The pace is uneven: bursts and pauses alternate.",
             "节奏不均：密集与停顿交替出现。",
         ),
     ),
     "UNUSUAL_PACE": (
         ("unusual pace", "节奏异常"),
         (
-            "The pace is not the usual one: {gap} between two events, where {usual_gap} is usual.",
+            "The pace is unusual: {gap} between two events, where {usual_gap} is usual.",
             "节奏异常：间隔中位数为 {gap}，通常为 {usual_gap}。",
         ),
         (
-            "The pace is not the usual one.",
+            "The pace is unusual.",
             "节奏异常。",
         ),
     ),
@@ -155,21 +155,21 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
             "第 {n} 个事件之前的间隔异常：{wait}。",
         ),
         (
-            "One time between events is unusual.",
+            "One gap between events is unusual.",
             "有一个事件间隔异常。",
         ),
     ),
     "UNUSUAL_HOUR": (
         ("unusual time of day or week", "时刻异常"),
         (
-            "The time of day or week is unusual, most at event {n} ({time}).",
+            "The time of day or week is unusual, most of all at event {n} ({time}).",
             "发生的时刻异常，尤其是第 {n} 个事件（{time}）。",
         ),
     ),
     "TRUNCATED": (
         ("breaks off", "提前结束"),
         (
-            "It ends after {events}, where more was to be expected; {usual_length} is usual.",
+            "It ends after {events}, although more were expected; {usual_length} is usual.",
             "在 {events}后即告结束，本应还有后续；通常为 {usual_length} 个。",
         ),
     ),
@@ -183,25 +183,25 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
     "TOO_PREDICTABLE": (
         ("too predictable", "过于刻板"),
         (
-            "It goes more by rote than usual: hardly any event says something new.",
+            "It is more repetitive than usual: hardly any event is new.",
             "行为比平常更刻板：几乎没有事件带来新信息。",
         ),
     ),
     "REPEATED_STEP": (
         ("repeated step", "重复的步骤"),
         (
-            "The step {step} comes unusually often, at event {n} for one.",
+            "The step {step} occurs unusually often, at event {n} for example.",
             "步骤 {step} 出现得异常频繁，例如第 {n} 个事件。",
         ),
         (
-            "The same steps come again and again, at event {n} for one.",
+            "The same steps occur again and again, at event {n} for example.",
             "相同的步骤反复出现，例如第 {n} 个事件。",
         ),
     ),
     "MISSING_STEP": (
         ("missing step", "缺少步骤"),
         (
-            "The step {step}, which is usual, is missing or seldom there.",
+            "The step {step}, which is usual, is missing or rare.",
             "通常会有的步骤 {step} 缺失或很少出现。",
         ),
         (
@@ -216,7 +216,7 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
             "{events}中有 {count} 个的 {about} 为 {rated}，通常为 {usual_count} 个。",
         ),
         (
-            "One value of {about} is there unusually often or seldom.",
+            "One value of {about} is unusually frequent or unusually rare.",
             "{about} 的某个取值出现得异常频繁或异常少。",
         ),
     ),

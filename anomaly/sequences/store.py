@@ -195,10 +195,10 @@ class SequenceStore:
         """Return (N,) a digest of each sequence's content: codes, values, gaps, entity and length."""
         if self.edited_from is not None:
             return self.edited_from
-        flat = self._digests()
-        starts = np.minimum(self.offsets[:-1], max(self.n_events - 1, 0))
-        sums: NDArray[np.uint64] = np.add.reduceat(flat, starts) if self.n_events else np.zeros(len(self), np.uint64)
-        sums[self.lengths == 0] = 0
+        filled, sums = self.lengths > 0, np.zeros(len(self), np.uint64)
+        if filled.any():
+            # reduceat runs from one named start to the next, so empty sequences must not name theirs.
+            sums[filled] = np.add.reduceat(self._digests(), self.offsets[:-1][filled])
         return _sealed(sums, self.lengths, self.entity)
 
     def longest_known(self, keys: NDArray[np.uint64]) -> NDArray[np.int64]:

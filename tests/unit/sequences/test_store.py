@@ -37,6 +37,13 @@ def test_equal_content_has_equal_keys() -> None:
     assert turned.keys()[0] != made.keys()[0]
 
 
+def test_an_empty_sequence_at_the_end_takes_no_event_from_the_one_before() -> None:
+    codes = np.array([[3, 4, 5], [3, 4, 9]])
+    alone, followed = ([SequenceStore.from_codes(row, n).keys()[0] for row in codes] for n in ([3], [3, 0]))
+    assert followed == alone
+    assert followed[0] != followed[1]
+
+
 def test_the_longest_beginning_that_is_known_is_found() -> None:
     made = store()
     begun = made.keep_events(np.array([1, 0, 1, 1, 1, 0], bool))

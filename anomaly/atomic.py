@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_TEMPORARY = ".tmp-"
+_TEMPORARY, _ASIDE = ".tmp-", ".old-"
 
 
 @contextmanager
@@ -64,8 +64,7 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
             if file.is_file():
                 file.chmod(0o666 & ~_umask())
                 _flush(file)
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.replace(path)
+        _exchange(path, temporary)
         _flush_folder(path.parent)
     except Exception as error:
         refuse_unwritable(path, error)
@@ -104,12 +103,33 @@ def refuse_unwritable(path: Path | str, error: Exception) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Take away what a killed process left behind."""
+    """Take away what a killed process left behind; a folder put aside goes back where nothing took its place."""
+    for aside in list(folder.rglob(f"{_ASIDE}*")):
+        path = aside.with_name(aside.name.removeprefix(_ASIDE))
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.replace(path)
     for left in folder.rglob(f"{_TEMPORARY}*"):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
         else:
             left.unlink(missing_ok=True)
+
+
+def _exchange(path: Path, new: Path) -> None:
+    """Put a folder in the place of another, which stays beside it until then."""
+    aside = path.with_name(_ASIDE + path.name)
+    if path.is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+        path.replace(aside)
+    try:
+        new.replace(path)
+    except OSError:
+        if aside.exists():
+            aside.replace(path)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -27,12 +27,59 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     for content in ("one", "two"):
-        with replacing_folder(tmp_path / "x") as temporary:
-            (temporary / content).write_text(content)
+        write(tmp_path / "x", content)
     assert [f.name for f in (tmp_path / "x").iterdir()] == ["two"]
-    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "x") as temporary:
+    with pytest.raises(RuntimeError), replacing_folder(tmp_path / "x"):
         raise RuntimeError
     assert [f.name for f in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2])
+def test_a_kill_at_any_moment_loses_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int) -> None:
+    rename, renamed = Path.replace, []
+
+    def dies(source: Path, target: Path) -> Path:
+        renamed.append(source)
+        if len(renamed) == killed_at:
+            raise KeyboardInterrupt
+        return rename(source, target)
+
+    write(tmp_path / "x", "one")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "replace", dies)
+        write(tmp_path / "x", "two")
+    remove_temporaries(tmp_path)
+    assert [f.as_posix() for f in tmp_path.rglob("*")] == [f"{tmp_path}/x", f"{tmp_path}/x/one"]
+    write(tmp_path / "x", "two")
+    assert [f.as_posix() for f in tmp_path.rglob("*")] == [f"{tmp_path}/x", f"{tmp_path}/x/two"]
+
+
+def test_what_an_earlier_kill_put_aside_gives_way_to_the_new_folder(tmp_path: Path) -> None:
+    write(tmp_path / ".old-x", "one")
+    write(tmp_path / "x", "two")
+    assert [f.as_posix() for f in tmp_path.rglob("*")] == [f"{tmp_path}/x", f"{tmp_path}/x/two"]
+
+
+def test_a_folder_that_does_not_get_its_name_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.replace
+
+    def fails(source: Path, target: Path) -> Path:
+        if source.name.startswith(".tmp-"):
+            raise OSError(errno.EIO, "Input/output error", str(source), None, str(target))
+        return rename(source, target)
+
+    write(tmp_path / "x", "one")
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(ArtifactError, match="x: cannot be written"):
+        write(tmp_path / "x", "two")
+    assert [f.as_posix() for f in tmp_path.rglob("*")] == [f"{tmp_path}/x", f"{tmp_path}/x/one"]
+
+
+def write(folder: Path, content: str) -> None:
+    with replacing_folder(folder) as temporary:
+        (temporary / content).write_text(content)
 
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _TEMPORARY, _ASIDE = ".tmp-", ".old-"
+# It cannot be read without being set, which other threads would see.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -39,11 +42,11 @@ def replacing(path: Path | str) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         _flush(temporary)
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
         _flush_folder(path.parent)
     except Exception as error:
-        refuse_unwritable(path, error)
+        _refuse_unwritable(path, error)
         raise
     finally:
         if temporary is not None:
@@ -58,16 +61,16 @@ def replacing_folder(path: Path | str) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=path.parent))
-        temporary.chmod(0o777 & ~_umask())
+        temporary.chmod(0o777 & ~_UMASK)
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                file.chmod(0o666 & ~_umask())
+                file.chmod(0o666 & ~_UMASK)
                 _flush(file)
         _exchange(path, temporary)
         _flush_folder(path.parent)
     except Exception as error:
-        refuse_unwritable(path, error)
+        _refuse_unwritable(path, error)
         raise
     finally:
         if temporary is not None:
@@ -85,7 +88,7 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def refuse_unwritable(path: Path | str, error: Exception) -> None:
+def _refuse_unwritable(path: Path, error: Exception) -> None:
     """Raise one line on why a file could not be written, where that is what the error means.
 
     Raises
@@ -97,7 +100,7 @@ def refuse_unwritable(path: Path | str, error: Exception) -> None:
     reason = str(error)
     if getattr(error, "errno", None) in _FULL or "No space left" in reason or "requested and" in reason:
         raise ArtifactError(f"{path}: the disk is full; free some space, then run the same command again") from error
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and _is_of(path, error):
         why = error.strerror or str(error)
         raise ArtifactError(f"{path}: cannot be written ({why}); check the folder and its permissions") from error
 
@@ -147,7 +150,9 @@ def _flush_folder(path: Path) -> None:
             os.close(handle)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _is_of(path: Path, error: OSError) -> bool:
+    """Return whether an error names the file to be written, what is written for it or a folder above; or nothing."""
+    if error.filename is None:
+        return True
+    named = Path(str(error.filename))
+    return named in (path, *path.parents) or any(part.startswith(_TEMPORARY) for part in named.parts)

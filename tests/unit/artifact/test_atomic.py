@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,26 @@ def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot be written"), replacing(tmp_path / "file" / "x"):
         pass
+
+
+@pytest.mark.parametrize("make", [replacing, replacing_folder])
+def test_what_goes_wrong_with_another_file_is_told_of_that_file(tmp_path: Path, make) -> None:  # type: ignore[no-untyped-def]
+    missing = tmp_path / "missing"
+    with pytest.raises(FileNotFoundError, match="missing"), make(tmp_path / "x"):
+        missing.read_text()
+    with pytest.raises(ArtifactError, match="x: cannot be written"), make(tmp_path / "x") as temporary:
+        (temporary / "none" / "y").write_text("")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_leaves_the_mask_of_the_process_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For as long as it is set to be read, what other threads write would be open to everybody."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    monkeypatch.setattr("os.umask", lambda _: pytest.fail("set"))
+    write_text(tmp_path / "x.txt", "")
+    write(tmp_path / "x", "y")
+    assert (tmp_path / "x.txt").stat().st_mode & 0o777 == (tmp_path / "x" / "y").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 def test_json_refuses_what_json_has_not(tmp_path: Path) -> None:

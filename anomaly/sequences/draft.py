@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anomaly.atomic import replacing_folder
 from anomaly.errors import DataError
 
 if TYPE_CHECKING:
@@ -67,23 +68,14 @@ def draft(out: Path, need: int = 0) -> Iterator[Path]:
     Raises
     ------
     DataError
-        If `out` holds something, the disk is too small, or a write fails.
+        If `out` holds something, or the disk is too small.
+    ArtifactError
+        If a write fails.
     """
     if out.exists() and any(out.iterdir()):
         raise DataError(f"{out}: already there; choose another folder")
-    folder = out.with_name(f".{out.name}.{os.getpid()}.draft")
-    try:
-        folder.mkdir(parents=True)
+    with replacing_folder(out) as folder:
         free = shutil.disk_usage(folder).free
         if need > free:
             raise DataError(f"{out}: the store needs {need / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free")
         yield folder
-        if out.exists():
-            out.rmdir()
-        folder.rename(out)
-    except OSError as error:
-        # numpy tells of a disk that fills up by the items it could not write.
-        why = "the disk is full" if "requested and" in str(error) else error.strerror or error
-        raise DataError(f"{out}: cannot be written ({why}); free space, or choose another") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anomaly.errors import DataError, SchemaError
+from anomaly.atomic import remove_temporaries
+from anomaly.errors import ArtifactError, DataError, SchemaError
 from anomaly.events.encoder import EventEncoder
 from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema
@@ -290,13 +291,26 @@ def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest
         raise FULL[call]
 
     monkeypatch.setattr(call, full)
-    with pytest.raises(DataError, match=r"No space left|disk is full"):
+    with pytest.raises(ArtifactError, match="disk is full"):
         build_store(EventSource.from_frame(shop()), out=tmp_path / "run" / "store", memory_limit=0)
     assert not list((tmp_path / "run").iterdir())
     monkeypatch.undo()
     build_store(EventSource.from_frame(shop()), out=tmp_path / "run" / "store")
     with pytest.raises(DataError, match="already there"):
         build_store(EventSource.from_frame(shop()), out=tmp_path / "run" / "store")
+
+
+def test_what_a_killed_preparation_left_is_known_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        patch.setattr("numpy.save", killed)
+        build_store(EventSource.from_frame(shop()), out=tmp_path / "store")
+    assert len(list(tmp_path.iterdir())) == 1
+    remove_temporaries(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_findings_over_the_whole() -> None:

@@ -44,8 +44,9 @@ class Arrays:
         path = self.folder / f"{name}.npy"
         mapped = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
         # A mapped file with holes would end the process when the disk fills up; without holes it is refused here.
-        with path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        if hasattr(os, "posix_fallocate"):  # Not on macOS.
+            with path.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
         return mapped
 
     def full(self, name: str, array: NDArray[Any]) -> NDArray[Any]:

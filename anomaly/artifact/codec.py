@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from safetensors import SafetensorError
 
 from anomaly.artifact.estimators import is_estimator, read_estimator, write_estimator
 from anomaly.atomic import replacing_folder
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _OBJECT, _ARRAYS = "object.json", "arrays.safetensors"
+_DAMAGE = (
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, RuntimeError),
+    *(SafetensorError, pl.exceptions.PolarsError),
+)
+"""What reading raises where a file is missing, cut short, altered, or names what this version has not."""
 
 
 def dump(obj: Any, folder: Path | str, allow: Sequence[str] = ()) -> Path:
@@ -59,7 +65,7 @@ def load(folder: Path | str, allow: Sequence[str] = ()) -> Any:
     try:
         note = json.loads((folder / _OBJECT).read_text(encoding="utf-8"))
         return _Reader(folder, allow).fetch(note)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, pl.exceptions.PolarsError) as error:
+    except _DAMAGE as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ArtifactError(f"{folder}: missing, damaged or of another version ({message})") from error
 

@@ -203,7 +203,21 @@ def test_a_tampered_estimator_file_is_refused(tmp_path: Path) -> None:
         codec.load(folder)
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"!": "object"}', '{"!": "frame", "file": "../x"}', ""])
+def test_a_file_cut_short_is_one_clear_line(tmp_path: Path) -> None:
+    file = codec.dump(Holder(np.ones(2)), tmp_path / "x") / "arrays.safetensors"
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(ArtifactError, match="x: missing, damaged"):
+        codec.load(tmp_path / "x")
+
+
+DAMAGES = [
+    *("{", "[]", "", '{"!": "object"}', '{"!": "frame", "file": "../x"}', '{"!": "object", "class": 3}'),
+    '{"!": "object", "class": "anomaly.nowhere:Nothing", "params": {}, "state": {}}',
+    '{"!": "object", "class": "anomaly.base:FeatureMatrix", "params": []}',
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_one_clear_line(tmp_path: Path, damage: str) -> None:
     codec.dump(Holder(np.ones(2)), tmp_path / "x")
     (tmp_path / "x" / "object.json").write_text(damage)

@@ -126,7 +126,7 @@ def _prepare(
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[SequenceStore, EventEncoder]:
     begun = time.perf_counter()
-    fingerprint = source.fingerprint()
+    fingerprint = "-".join(read.fingerprint() for read in (source, history) if read is not None)
     folder = (run.path / "sequences").resolve()
     if (run.path / "encoder").is_dir() and (folder / "store.json").is_file():
         if run.facts["fingerprint"] != fingerprint:

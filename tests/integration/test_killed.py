@@ -9,6 +9,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 
 import anomaly
@@ -44,16 +45,21 @@ def test_killed_with_9_in_the_middle_of_the_training(shop: Any, tmp_path: Path) 
     assert anomaly.Run.load(run).scores.equals(anomaly.Run.load(whole).scores)
 
 
+@pytest.mark.parametrize("changed", ["events", "history"])
 def test_other_data_under_the_same_configuration_is_refused(
-    shop: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shop: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: str
 ) -> None:
-    events = tmp_path / "e.parquet"
-    shop.frame().write_parquet(events)
+    files = {name: tmp_path / f"{name}.parquet" for name in ("events", "history")}
+    shop.frame().write_parquet(files["events"])
+    shop.frame().head(100).write_parquet(files["history"])
     counts = ["model=none", "detector=counts", "corruption=none"]
-    arguments = ["train", f"run={tmp_path / 'r'}", *shop.roles, *counts, f"events.path={events}"]
+    read = [f"events.path={files['events']}", f"history.path={files['history']}"]
+    arguments = ["train", f"run={tmp_path / 'r'}", *shop.roles, *counts, *read]
     assert dispatch(arguments) == 0
     (tmp_path / "r" / "manifest.json").unlink()
-    shop.frame().head(1000).write_parquet(events)
+    assert dispatch(arguments) == 0
+    (tmp_path / "r" / "manifest.json").unlink()
+    pl.read_parquet(files[changed])[1:].write_parquet(files[changed])
     assert dispatch(arguments) == 2
     assert "other data" in capsys.readouterr().err
     assert dispatch([*arguments, "overwrite=true"]) == 0

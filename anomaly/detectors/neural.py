@@ -21,9 +21,12 @@ from anomaly.scores.statistics import EventResiduals, event_statistics, gap_evid
 from anomaly.sequences.batch import scoring_batches
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from anomaly.models.likelihood import LikelihoodModel
+    from anomaly.sequences.batch import Pieces, SequenceBatch
     from anomaly.sequences.store import SequenceStore
 
 EVENTS_AT_ONCE = 1 << 18
@@ -107,6 +110,16 @@ class NeuralDetector(TrainedDetector, EventDetector):
             out[place] = model.states_to_carry(batch.as_population() if population else batch, carry)
             carried.end(pieces, carry)
         return out
+
+    @torch.inference_mode()
+    def readings(self, X: SequenceStore) -> Iterator[tuple[SequenceBatch, Pieces, torch.Tensor]]:
+        """Yield what scoring reads: batches, their pieces and the (T, D) states from which the events are judged."""
+        model, carried = self._on_device(), self._carried(X)
+        for batch, pieces in self._batches(X):
+            carry = carried.begin(pieces)
+            before_TD, _ = model.states(batch, carry)
+            carried.end(pieces, carry)
+            yield batch, pieces, before_TD
 
     @torch.inference_mode()
     def residuals_from(

@@ -1,6 +1,6 @@
 """What a model expected in an event's place.
 
-Shapes: P places, F fields, V codes of one field.
+Shapes: P places, T packed events, R of them that are judged, F fields, D width.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from anomaly.sequences.batch import scoring_batches
 from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from anomaly.detectors.neural import NextEventDetector
     from anomaly.sequences.store import SequenceStore
-
-_TOKENS = 1 << 14
 
 
 class Expected(NamedTuple):
@@ -42,21 +39,25 @@ class Expected(NamedTuple):
 def expected(
     detector: NextEventDetector, X: SequenceStore, places: NDArray[np.int64], k: int = 3
 ) -> Mapping[str, Expected]:
-    """Return by field what the model expected at some flat places, given what came before and the earlier fields."""
-    model: Any = detector.model_.to("cpu").eval()
+    """Return by field what the model expected at some flat places, given what came before and the earlier fields.
+
+    Places in the context of a sequence are not judged: there everything is 0.
+    """
     owners = np.unique(X.sequence_of_event()[places])
     part = X.take(owners)
     inside, _ = X.events_of(owners)
     wanted = np.searchsorted(inside - X.offsets[0], places)
     out = [_empty(len(places), min(k, field.size - FIRST_VALUE)) for field in X.fields]
-    for batch, pieces in scoring_batches(part, _TOKENS):
+    for batch, pieces, before_TD in detector.readings(part):
         begin = np.concatenate([[0], np.cumsum(pieces.lengths)])[:-1]
-        place_T = np.arange(int(pieces.lengths.sum())) + np.repeat(pieces.begin - begin, pieces.lengths)
+        place_T = np.arange(len(before_TD)) + np.repeat(pieces.begin - begin, pieces.lengths)
+        row_R = np.flatnonzero(place_T >= np.repeat(pieces.fresh, pieces.lengths))
         row = np.full(part.n_events, -1)
-        row[place_T] = np.arange(len(place_T))
+        row[place_T[row_R]] = row_R
         mine = np.flatnonzero(row[wanted] >= 0)
         if len(mine):
-            _fill(model, batch, torch.from_numpy(row[wanted[mine]]), mine, out)
+            rows = torch.from_numpy(row[wanted[mine]]).to(before_TD.device)
+            _fill(detector.model_.field_heads, before_TD[rows], batch.codes_TF[rows], mine, out)
     return {field.name: found for field, found in zip(X.fields, out, strict=True) if found.codes.shape[1]}
 
 
@@ -64,14 +65,14 @@ def _empty(n: int, k: int) -> Expected:
     return Expected(np.zeros((n, max(k, 0)), np.int64), np.zeros((n, max(k, 0))), np.zeros(n))
 
 
-def _fill(model: Any, batch: Any, rows: torch.Tensor, mine: NDArray[np.int64], out: list[Expected]) -> None:
-    before_TD, _ = model.states(batch)
-    codes_TF = batch.codes_TF[rows]
-    contexts = model.field_heads.contexts(before_TD[rows], codes_TF, whole=False)
-    for f, (head, found) in enumerate(zip(model.field_heads.outputs, out, strict=True)):
+def _fill(
+    heads: Any, before_RD: torch.Tensor, codes_RF: torch.Tensor, mine: NDArray[np.int64], out: list[Expected]
+) -> None:
+    contexts = heads.contexts(before_RD, codes_RF, whole=False)
+    for f, (head, found) in enumerate(zip(heads.outputs, out, strict=True)):
         p = head(contexts[f]).float().softmax(-1)
-        found.own[mine] = p.gather(1, codes_TF[:, f : f + 1])[:, 0].numpy()
+        found.own[mine] = p.gather(1, codes_RF[:, f : f + 1])[:, 0].cpu().numpy()
         # A reserved code is no value that could have been there instead.
         best = p[:, FIRST_VALUE:].topk(found.codes.shape[1], dim=1)
-        found.codes[mine] = best.indices.numpy() + FIRST_VALUE
-        found.p[mine] = best.values.numpy()
+        found.codes[mine] = best.indices.cpu().numpy() + FIRST_VALUE
+        found.p[mine] = best.values.cpu().numpy()

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from anomaly.detectors.neural import NeuralDetector
 from anomaly.events.binning import CLIP, MISSING, quantity
 from anomaly.explain.deletion import without
 from anomaly.explain.edits import smallest_edits
@@ -68,8 +69,19 @@ def test_events_say_what_was_likelier(stories):
 
 def test_expectations_are_those_the_surprisal_comes_from(fitted, odd):
     ensemble, store, _ = fitted
-    member, X = ensemble.bank_.event_members_["next_event"], store.take(odd)
-    places = np.array([0, 3, X.n_events - 1])
+    expects_what_it_scores(ensemble.bank_.event_members_["next_event"], store.take(odd))
+
+
+def test_expectations_come_from_the_pieces_that_a_transformer_scores(fitted, odd):
+    """Read whole, a long history takes memory by its square, and each event would know more than it was scored by."""
+    options = {"width": 16, "heads": 2, "max_epochs": 1, "accelerator": "cpu", "longest": 4}
+    member, X = NeuralDetector(cell="transformer", **options).fit(fitted[1]), fitted[1].take(odd)
+    assert (X.lengths > 8).any()
+    expects_what_it_scores(member, replace(X, context=np.minimum(X.lengths - 1, 1)))
+
+
+def expects_what_it_scores(member, X):
+    places = np.flatnonzero(X.position() >= np.repeat(X.context, X.lengths))[::2]
     found, surprisal = expected(member, X, places), member.residuals(X).surprisal_TF
     for f, field in enumerate(X.field_names):
         np.testing.assert_allclose(-np.log(found[field].own), surprisal[places, f], rtol=1e-3, atol=1e-3)

@@ -55,8 +55,8 @@ class PyODDetector(Detector):
     Parameters
     ----------
     detector : an estimator, a class, or a mapping with ``_target_`` and its keyword arguments
-    reference : rows to learn from, at most, drawn with `random_state`; None is 100,000 for LOF and KNN, and 10,000 for
-        detectors of quadratic cost. Those of linear cost that keep no rows learn from all
+    reference : rows to learn from, at most, drawn with `random_state`; None is 100,000 for LOF and KNN, 10,000 for
+        detectors of quadratic cost, and all for those of linear cost
     scaling : "auto" leaves forests, tails and histograms in their units and scales robustly for the others
     constants : "keep" leaves in the columns of one value, for rows of another
     threads : limit for the numeric libraries' thread pools; None leaves it
@@ -143,7 +143,7 @@ class PyODDetector(Detector):
         most = rows_learnt(name, n, self.reference)
         if name in _FORESTS and options.get("max_samples", "auto") == "auto":
             # Each tree draws 256 rows; out of fewer it draws them quicker, and no worse.
-            most = _POOL
+            most = min(most, _POOL)
         if n <= most:
             return np.arange(n)
         return np.sort(np.random.default_rng(self.random_state).choice(n, most, replace=False))
@@ -192,9 +192,8 @@ class PyODDetector(Detector):
 
 def rows_learnt(name: str, n: int, reference: int | None = None) -> int:
     """Return how many of n rows a class learns from behind the adapter."""
-    if name in _LINEAR:
-        return n
-    return min(n, reference or (_NEAR if name in _NEIGHBOURS else _QUADRATIC))
+    most = n if name in _LINEAR else _NEAR if name in _NEIGHBOURS else _QUADRATIC
+    return min(n, reference or most)
 
 
 def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:

@@ -87,12 +87,17 @@ def test_rows_are_known_by_their_key_or_their_content() -> None:
     np.testing.assert_allclose(by_content.decision_function(X), by_content.decision_scores_)
 
 
-def test_the_reference_set_is_drawn_for_neighbours_alone() -> None:
+@pytest.mark.parametrize("name", ["lof.LOF", "pca.PCA", "ecod.ECOD"])
+def test_a_stated_reference_bounds_the_rows_that_are_learnt(name: str) -> None:
     X, _ = cloud()
-    lof = PyODDetector(detector={"_target_": "pyod.models.lof.LOF"}, reference=100).fit(X)
-    assert len(lof.keys_) == 100
-    forest = PyODDetector(detector={"_target_": "pyod.models.iforest.IForest"}, reference=100).fit(X)
-    assert forest.estimator_.max_samples_ == 256
+    assert len(PyODDetector(detector={"_target_": f"pyod.models.{name}"}, reference=100).fit(X).keys_) == 100
+
+
+def test_a_forest_learns_from_a_stated_reference() -> None:
+    X, _ = cloud()
+    forest = {"_target_": "pyod.models.iforest.IForest"}
+    assert PyODDetector(detector=forest, reference=100).fit(X).estimator_.max_samples_ == 100
+    assert PyODDetector(detector=forest).fit(X).estimator_.max_samples_ == 256
 
 
 def test_a_forest_does_not_score_its_training_rows_once_more() -> None:

@@ -73,8 +73,7 @@ def score_tables(store: SequenceStore, scored: Any, flagged: NDArray[np.bool_], 
     }
     if scored.posterior is not None:
         columns["posterior"] = np.asarray(scored.posterior, np.float64)
-    kept = reported if unit == "event" and len(scored.score) == store.n_events else slice(None)
-    found = pl.DataFrame({name: column[kept] for name, column in {**columns, **members}.items()})
+    found = pl.DataFrame({**columns, **members})
     ranks = _ranks(found)
     scores = pl.concat([rows, found.select("score", "p_value", "flagged"), ranks.to_frame()], how="horizontal")
     scores = scores.hstack(found.drop("score", "p_value", "flagged"))

@@ -82,7 +82,7 @@ class Habits:
         profile, ratios = owner > 0, []
         for order, context in enumerate(rows.contexts):
             mine = self._own_context(owner, context, order)
-            every, full = self.everybody[order].look_up(context, rows.value), None
+            every = self.everybody[order].look_up(context, rows.value)
             full = self.entities[order].look_up(mine, rows.value)
             types, rest = np.maximum(every.types, 1.0), np.maximum(every.total - full.total, 0.0)
             others = (np.maximum(every.joint - full.joint, 0.0) + types * others) / (rest + types)

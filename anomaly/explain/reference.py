@@ -83,7 +83,7 @@ class Reference:
             return embedding.astype(np.float64)
         return np.nan_to_num(self.features(X).values.astype(np.float64))
 
-    def features(self, X: SequenceStore, embedding_ND: NDArray[np.float32] | None = None) -> FeatureMatrix:
+    def features(self, X: SequenceStore) -> FeatureMatrix:
         """Return the aggregates of sequences; none where no member reads any."""
         aggregates: Any = getattr(self.ensemble.bank_, "aggregates_", None)
         if aggregates is None:

@@ -6,6 +6,7 @@ Shapes: T events, N sequences; `offsets` (N + 1,) as in a store. A sequence with
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +31,7 @@ def blocks(X: SequenceStore, events: int) -> Iterator[SequenceStore]:
         yield X
         return
     edges = np.searchsorted(X.offsets, np.arange(X.offsets[0], X.offsets[-1], events))
-    edges = np.unique(np.clip(np.append(edges, len(X)), 0, len(X)))
-    for start, stop in zip(
-        np.append(0, edges[:-1]) if edges[0] else edges[:-1], edges if edges[0] else edges[1:], strict=True
-    ):
+    for start, stop in pairwise(np.unique(np.append(edges, len(X)))):
         yield X.take(np.arange(start, stop))
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
 
-class _Pass(NamedTuple):
-    """What one pass over a block finds: (T, F) surprisals without and with context, (N,) of the ends, contrasts."""
+class Surprisals(NamedTuple):
+    """What one pass finds: (T, F) without and with context, (N,) of the ends where these mean something, contrasts."""
 
     low_TF: Float
     high_TF: Float
@@ -138,21 +138,19 @@ class NGramDetector(EventDetector):
         one = self._pass(block)
         return Analysis(self._of_sequences(block, one), one.high_TF.astype(np.float32), self._of_events(one))
 
-    def surprisals(self, X: SequenceStore) -> tuple[Float, Float, Float | None]:
-        """Return (T, F) surprisals without and with context, and those of the (N,) ends where these mean something."""
+    def surprisals(self, X: SequenceStore) -> Surprisals:
+        """Return all that one pass finds, the store in one block."""
         self._check_fitted()
-        found = self._pass(X)
-        return found.low_TF, found.high_TF, found.ends_N
+        return self._pass(X)
 
-    def contrasts(self, X: SequenceStore, order: int) -> dict[str, Float]:
+    def contrasts(self, X: SequenceStore, found: Surprisals, order: int) -> dict[str, Float]:
         """Return, by field, what each event (T,) adds to the contrast of an order; empty without profiles."""
-        self._check_fitted()
         offsets, kept = reported(X)
         lengths, out = np.diff(offsets), {}
-        for habits, found in zip(self.habits_, self._pass(X).contrasts, strict=True):
-            total = np.repeat(np.maximum(segment_sum(found.weight[kept], offsets), 1e-12), lengths)
+        for habits, contrast in zip(self.habits_, found.contrasts, strict=True):
+            total = np.repeat(np.maximum(segment_sum(contrast.weight[kept], offsets), 1e-12), lengths)
             part = np.zeros(X.n_events)
-            part[kept] = (_ratio(found, order) * found.weight)[kept] / total
+            part[kept] = (_ratio(contrast, order) * contrast.weight)[kept] / total
             out[X.field_names[habits.chain.column]] = part
         return out
 
@@ -170,7 +168,7 @@ class NGramDetector(EventDetector):
         chains = [Chain.of(X, column, some) for column, some in parts.items()]
         return [Habits.of(chain, chain.rows(X), X.entity) for chain in chains]
 
-    def _pass(self, X: SequenceStore) -> _Pass:
+    def _pass(self, X: SequenceStore) -> Surprisals:
         counted = were_counted(X, self.keys_) & self.leave_out
         low, high, ends = [], [], None
         for chain, tables in zip(self.chains_, self.tables_, strict=True):
@@ -181,9 +179,9 @@ class NGramDetector(EventDetector):
             low.append(found[0][: X.n_events])
             high.append(found[-1][: X.n_events])
         contrasts = [habits.contrast(habits.chain.rows(X), X.entity, counted) for habits in self.habits_]
-        return _Pass(np.stack(low, 1), np.stack(high, 1), ends, contrasts)
+        return Surprisals(np.stack(low, 1), np.stack(high, 1), ends, contrasts)
 
-    def _of_sequences(self, X: SequenceStore, found: _Pass) -> Statistics:
+    def _of_sequences(self, X: SequenceStore, found: Surprisals) -> Statistics:
         offsets, kept = reported(X)
         low_TF, high_TF = found.low_TF[kept], found.high_TF[kept]
         high_T, ends = high_TF.sum(1), 0.0 if found.ends_N is None else found.ends_N
@@ -206,7 +204,7 @@ class NGramDetector(EventDetector):
             tuple(tail for _, tail in columns.values()),
         )
 
-    def _of_events(self, found: _Pass) -> Statistics:
+    def _of_events(self, found: Surprisals) -> Statistics:
         columns = {"order0": found.low_TF.sum(1), "order1": found.high_TF.sum(1)}
         if found.high_TF.shape[1] > 1:
             columns["order1.largest"] = found.high_TF.max(1)

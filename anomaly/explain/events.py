@@ -95,10 +95,10 @@ def _(member: RarityDetector, axis: Axis, _: EventResiduals | None = None) -> Pa
 
 @parts.register
 def _(member: NGramDetector, axis: Axis, _: EventResiduals | None = None) -> Parts:
-    low_TF, high_TF, ends_N = member.surprisals(axis.store)
-    names, kept = member.field_names, axis.kept_T[:, None]
-    low, rows = _lay(axis, names, low_TF * kept), _with_ends(axis, _lay(axis, names, high_TF * kept), ends_N)
-    found: dict[str, tuple[Any, bool]] = {
+    found, names, kept = member.surprisals(axis.store), member.field_names, axis.kept_T[:, None]
+    low = _lay(axis, names, found.low_TF * kept)
+    rows = _with_ends(axis, _lay(axis, names, found.high_TF * kept), found.ends_N)
+    high: dict[str, tuple[Any, bool]] = {
         "order0.mean": (low, True),
         "order0.largest": (low * axis.peaks(low.max(axis=1))[:, None] * _row_peak(low), True),
         "order1.mean": (rows.fold(rows.x), True),
@@ -108,13 +108,13 @@ def _(member: NGramDetector, axis: Axis, _: EventResiduals | None = None) -> Par
         "order1.largest_sum": (rows.fold(rows.x * rows.column_peaks()), True),
     }
     for order in (0, 1):
-        columns = member.contrasts(axis.store, order)
-        found[f"contrast.order{order}"] = axis.spread({k: np.maximum(v, 0.0) for k, v in columns.items()}), False
+        columns = member.contrasts(axis.store, found, order)
+        high[f"contrast.order{order}"] = axis.spread({k: np.maximum(v, 0.0) for k, v in columns.items()}), False
     small = {
         "order0.mean": (_predictable(low, axis), False),
         "order1.mean": (_predictable(rows.fold(rows.x), axis), False),
     }
-    return Parts(found, small)
+    return Parts(high, small)
 
 
 @parts.register

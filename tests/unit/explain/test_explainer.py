@@ -7,6 +7,7 @@ from sklearn.base import clone
 from anomaly.explain.axis import Axis
 from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.deletion import without
+from anomaly.explain.events import parts
 from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.scores.statistics import Ragged
 
@@ -69,6 +70,14 @@ def test_what_belongs_to_no_event_is_spread_evenly(fitted):
     shares = axis.shares(axis.zeros())
     assert shares.sum() == pytest.approx(1.0)
     assert np.ptp(shares[:, axis.fields.index("whole")]) < 1e-12
+
+
+def test_n_grams_are_read_once(fitted, odd, monkeypatch):
+    reads, member = [], fitted[0].bank_.event_members_["ngram"]
+    read = type(member)._pass
+    monkeypatch.setattr(type(member), "_pass", lambda self, X: reads.append(X) or read(self, X))
+    found = parts(member, Axis.of(fitted[1].take(odd)))
+    assert {"contrast.order0", "contrast.order1", "order1.mean"} <= set(found.high) and len(reads) == 1
 
 
 def test_alike_reasons_make_a_cluster(explained):

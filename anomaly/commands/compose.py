@@ -30,6 +30,8 @@ TABLE = "table"
 """Choice of a group, and experiment that makes it in all of them, for rows that stand alone."""
 
 _MAY_BE_NULL = ("labels", "init_from", "history.path", "database", "import", "export", "annotator")
+_FOREIGN = re.compile(r"[^,\[\]{}:]*[^\x00-\x7F][^,\[\]{}:]*")
+"""An item of a list, or the whole value, with other letters than those of ASCII."""
 _BEFORE_BRACE = re.compile(r"(\\*)\$\{")
 
 
@@ -107,8 +109,18 @@ def _sort(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str], tuple[st
         elif name == "allow":
             allow = tuple(part.strip(" '\"") for part in value.strip("[] ").split(",") if part.strip())
         else:
-            overrides.append(argument)
+            overrides.append(_quoted(argument))
     return literal, overrides, allow
+
+
+def _quoted(override: str) -> str:
+    """Quote what is not of ASCII, such as names of columns: Hydra's grammar knows no other letters."""
+    key, _, value = override.partition("=")
+    return override if value.isascii() or "'" in value or '"' in value else f"{key}={_FOREIGN.sub(_in_quotes, value)}"
+
+
+def _in_quotes(found: re.Match[str]) -> str:
+    return f"'{found[0].strip()}'"
 
 
 def _choose_table(command: str, literal: dict[str, Any], overrides: list[str]) -> None:

@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 
 _PEOPLE = (
     *("user", "customer", "client", "account", "member", "buyer", "shopper", "player", "employee", "cardholder"),
-    *("person", "visitor", "entity"),
+    *("person", "visitor", "entity", "用户", "会员", "客户", "顾客", "买家", "账户", "账号"),
 )
-_SEQUENCES = ("sequence", "session", "case", "trace", "visit", "conversation")
-_TIMES = ("timestamp", "datetime", "time", "event_time", "created_at", "created", "occurred_at", "date", "ts", "t")
+_SEQUENCES = ("sequence", "session", "case", "trace", "visit", "conversation", "会话")
+_TIMES = (
+    *("timestamp", "datetime", "time", "event_time", "created_at", "created", "occurred_at", "date", "ts", "t"),
+    *("时间", "时间戳", "发生时间", "日期"),
+)
 _CLOCKS = frozenset(("time", "timestamp", "datetime", "date", "ts", "epoch", "unixtime"))
 _ORDERS = ("position", "step", "seq", "seqno", "seq_no", "sequence_number", "event_index", "event_number")
 _IDS = ("event_id", "transaction_id", "payment_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id")
 _AMOUNTS = re.compile(
     r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y"
+    r"|\w*(金额|价格|单价|数量|件数|次数|时长|评分|年龄)"
 )
 _LABELS = re.compile(
     r"label|labels|target|class|is_?fraud|fraud|is_?anomal\w*|anomal\w*|is_?attack|attack|outlier|is_?outlier|malicious"
     r"|ground_?truth|truth|typology|scenario|fraud_\w+|\w+_label|chargeback|is_?bot"
+    r"|标签|标注|(是否)?(欺诈|异常|作弊|刷单|风险)(标签|类型)?"
 )
 _NUMBERS = re.compile(r"[^\w\s.,]?\s*[+-]?\d{1,3}(?:[., ']?\d{3})*(?:[.,]\d+)?\s*(?:[^\w\s.,]|[A-Z]{3})?")
 _DATES = re.compile(r"\s*\d{1,4}([/.-])\d{1,2}\1\d{1,4}\b")
@@ -43,11 +48,15 @@ _CODES = frozenset(
         *("id", "no", "code", "device", "ip", "terminal", "merchant", "seller", "product", "item", "sku", "peer"),
         *("address", "card", "phone", "email", "store", "shop", "branch", "city", "zip", "postcode", "country"),
         *("category", "channel", "agent", "host", "port", "resource", "event", "action", "type", "status"),
+        *("设备", "地址", "商品", "类目", "品类", "卖家", "商家", "店铺", "城市", "渠道", "类型", "状态", "事件"),
     )
 )
+_NUMBERED = ("编号", "号", "码")
 _LONG = 1000
 """Events of the median sequence beyond which one end among them tells nothing."""
 _FEW = 64
+_TOLD = 30
+"""Names of columns in an error, at most."""
 _UNIQUE = 0.5
 
 
@@ -164,7 +173,8 @@ class _Guess:
     def _named(self, words: tuple[str, ...]) -> list[str]:
         """Return the free columns whose name is one of some words, with or without "_id", in the order of the words."""
         free = {c.lower(): c for c in reversed(self._free())}
-        forms = [f for w in words for f in (w, f"{w}_id", f"{w}id", f"id_{w}", f"{w}_no", f"{w}_number", f"{w}_name")]
+        affixes = ("{}", "{}_id", "{}id", "id_{}", "{}_no", "{}_number", "{}_name", "{}编号", "{}号", "{}名")
+        forms = [affix.format(word) for word in words for affix in affixes]
         return [free[f] for f in forms if f in free]
 
     def _time(self) -> str | None:
@@ -232,7 +242,7 @@ class _Guess:
         if schema.gap is not None and schema.time is None:
             raise SchemaError(f"{source.name}: events.gap needs a time; state events.time=COLUMN")
         if schema.entity is None and schema.sequence is None and not self._history:
-            names = ", ".join(source.columns)
+            names = ", ".join([*list(source.columns)[:_TOLD], *(["..."] if len(source.columns) > _TOLD else [])])
             raise SchemaError(
                 f"{source.name}: cannot tell whose events these are; state events.entity=COLUMN or "
                 f"events.sequence=COLUMN, one of {names} (events.entity=null reads the file as one history)"
@@ -266,7 +276,7 @@ class _Guess:
 
     def _integer_kind(self, name: str, unique: bool) -> str | None:
         words = re.split(r"[_\W]+", name.lower())
-        if words[-1] in _CODES or name.lower() in _CODES or words[0] in _CODES:
+        if not _CODES.isdisjoint((words[0], words[-1], name.lower())) or name.endswith(_NUMBERED):
             return None if unique and self.distinct[name] > _FEW else "categorical"
         return "numeric" if _AMOUNTS.fullmatch(words[-1]) or self.distinct[name] > _FEW else "categorical"
 

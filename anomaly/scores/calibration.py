@@ -149,11 +149,25 @@ def upper_p(x: Floats, reference: Floats, tail: Floats) -> Floats:
     p = (1 + r - np.searchsorted(reference, least, side="left")) / (1 + r)
     threshold, p_threshold, scale, shape = tail
     if not scale > 0:
-        return p
+        return _past_ties(x, p, reference)
     excess = np.maximum(x - threshold, 0.0) / scale
     log_survival = -excess if shape < 1e-6 else -np.log1p(shape * excess) / shape
     beyond = np.exp(np.maximum(np.log(p_threshold) + log_survival, -600.0))
     return np.where(least > threshold, beyond, p)
+
+
+def _past_ties(x: Floats, p: Floats, reference: Floats) -> Floats:
+    """Return p-values that fall gradually beyond a largest value that many share, down to that of the conformal rank.
+
+    Learnt items are scored without themselves, which lifts a value that many have by one count in thousands: too little
+    to be odder than all of the reference.
+    """
+    spread = reference[-1] - reference.mean() if len(reference) else 0.0
+    if not spread > 0:
+        return p
+    p_largest = (1 + len(reference) - np.searchsorted(reference, reference[-1], side="left")) / (1 + len(reference))
+    beyond = p_largest * np.exp(-np.maximum(x - reference[-1], 0.0) / spread)
+    return np.where(x > reference[-1], np.maximum(p, beyond), p)
 
 
 def pareto_tail(reference: Floats, k: int) -> Floats:

@@ -77,6 +77,21 @@ def test_a_wrong_argument_is_one_line_with_a_hint(argument: str, hint: str) -> N
     assert argument.split("=")[0].split(".")[0] in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("events.categorical=[用户 编号,event,金额 (¥)]", ["用户 编号", "event", "金额 (¥)"]),
+        ("events.categorical=[ 设备 , b]", ["设备", "b"]),
+        ("events.categorical=['设备']", ["设备"]),
+        ("events.entity=客户", "客户"),
+        ("events.entity=Kundennummer_für_Käufer", "Kundennummer_für_Käufer"),
+    ],
+)
+def test_names_in_any_language_need_no_quotes(argument: str, value: object) -> None:
+    key = argument.partition("=")[0].removeprefix("events.")
+    assert compose("train", [*NEEDED, argument]).values["events"][key] == value
+
+
 def test_null_is_none_where_a_key_may_be_empty() -> None:
     assert compose("train", [*NEEDED, "labels=null", "events.entity=null"]).values["labels"] is None
     assert compose("train", [*NEEDED, "history.path=null"]).values["history"]["path"] is None

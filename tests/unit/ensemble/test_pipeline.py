@@ -21,6 +21,7 @@ from anomaly.ensemble.combine import FisherCombiner
 from anomaly.ensemble.pipeline import lengths_vary
 from anomaly.errors import ConfigError, DataError, NotFittedError
 from anomaly.metrics.ranking import auroc
+from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
 
 Make = Callable[..., Any]
 
@@ -41,6 +42,15 @@ def test_trained_on_what_it_judges_it_still_finds_them(ensemble_of: Make, store_
     # The planted ones are spread over time; as the latest they would be a sixth of what is calibrated on.
     X = replace(X, time=np.arange(X.n_events) * 1_000_000)
     assert auroc(order >= 232, ensemble_of().fit(X).decision_function(X)) > 0.93
+
+
+def test_a_value_that_a_third_have_is_not_odd_for_having_been_learnt(ensemble_of: Make) -> None:
+    codes = FIRST_VALUE + np.random.default_rng(0).integers(0, 3, (1500, 1))
+    X = SequenceStore.from_codes(
+        codes, np.ones(1500, np.int64), fields=(Field("kind", "categorical", FIRST_VALUE + 3),), closed=False
+    )
+    p_value = ensemble_of(members={"ngram": NGramDetector(), "rarity": RarityDetector()}).fit(X).score(X).p_value
+    assert np.mean(p_value <= 0.05) < 0.07
 
 
 def test_a_record_of_scores_holds_together(fitted: Any, store_of: Make) -> None:

@@ -125,6 +125,28 @@ def test_the_zone_of_a_column_is_its_clock() -> None:
     assert infer_schema(log(timestamp=stamps)).timezone == "Asia/Tokyo"
 
 
+def test_chinese_names_are_known() -> None:
+    frame = pl.DataFrame(
+        {
+            "用户ID": [f"u{k % 7}" for k in range(200)],
+            "下单时间": pl.datetime_range(datetime(2026, 1, 1), datetime(2026, 1, 9, 7), "1h", eager=True),
+            "商品编号": [k % 70 for k in range(200)],
+            "金额": [float(k) for k in range(200)],
+            "是否欺诈": [k % 2 for k in range(200)],
+        }
+    )
+    schema = infer_schema(EventSource.from_frame(frame))
+    assert (schema.entity, schema.time) == ("用户ID", "下单时间")
+    assert (schema.categorical, schema.numeric) == (("商品编号",), ("金额",))
+
+
+def test_of_many_columns_some_are_told() -> None:
+    frame = pl.DataFrame({f"f{k}": [k] for k in range(300)})
+    with pytest.raises(SchemaError, match=r"f29, \.\.\. \(events") as raised:
+        infer_schema(EventSource.from_frame(frame))
+    assert len(str(raised.value)) < 500
+
+
 def test_labels() -> None:
     assert all(map(looks_like_label, ["label", "is_fraud", "Class", "anomaly_type", "split"]))
     assert not any(map(looks_like_label, ["event", "amount", "labelled_price", "classic"]))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import genpareto, kstest
 
 from anomaly.base import Statistics
-from anomaly.scores.calibration import LARGEST_SHAPE, SplitConformal, length_edges, pareto_tail
+from anomaly.scores.calibration import LARGEST_SHAPE, SplitConformal, length_edges, pareto_tail, upper_p, with_tail
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -168,3 +168,11 @@ def test_columns_do_not_mix() -> None:
     found = SplitConformal().fit(both, ones).p_values(both, ones)
     for k in range(2):
         np.testing.assert_array_equal(found[:, k], p_of(both.values[:, k], both.values[:, k], both.tails[k]))
+
+
+def test_a_little_beyond_what_many_share_is_as_usual_as_they() -> None:
+    reference = np.repeat([0.9, 1.0, 1.1], 200)
+    p = upper_p(np.array([1.1, 1.1008, 1.2, 9.0]), *with_tail(reference))
+    assert p[1] == pytest.approx(p[0], rel=0.02)
+    assert 0.05 < p[2] < p[1]
+    assert p[3] == pytest.approx(1 / 601)

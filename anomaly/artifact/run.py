@@ -32,7 +32,7 @@ CONFIG, LOG, FACTS = "config.yaml", "log.jsonl", "data.json"
 PARTS = ("encoder", "sequences", "features", "members", "calibration", "checkpoints", "report_files", "learner")
 FILES = (
     *(CONFIG, LOG, FACTS, manifest.NAME, "scores.parquet", "event_scores.parquet", "entity_scores.parquet"),
-    *("metrics.json", "report.html"),
+    *("metrics.json", "event_scores_metrics.json", "report.html"),
 )
 _NEEDED = (CONFIG, FACTS, "encoder/", "members/", "calibration/")
 """What scoring reads, and what is therefore verified when a run is opened."""

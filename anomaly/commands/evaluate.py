@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def command(settings: Settings) -> None:
-    """Print the figures and write them to ``metrics.json``."""
+    """Print the figures and write them as JSON."""
     values = settings.values
     metrics = evaluate(
         values["scores"],
@@ -33,12 +33,18 @@ def command(settings: Settings) -> None:
         typology=values["typology"],
         random_state=values["seed"],
     )
-    out = Path(values["out"] or Path(values["scores"]).with_name("metrics.json"))
+    out = Path(values["out"] or beside(Path(values["scores"])))
     write_json(out, metrics)
     manifest.renew(out.parent, (out.name,))
     with Console(quiet=values["quiet"]) as console:
         show(console, metrics)
         console.say(f"figures in {out}")
+
+
+def beside(scores: Path) -> Path:
+    """Return where the figures of a file of scores lie; a run's ``metrics.json`` is about its own ranking only."""
+    own = scores.name == "scores.parquet" or not (scores.parent / manifest.NAME).is_file()
+    return scores.with_name("metrics.json" if own else f"{scores.stem}_metrics.json")
 
 
 def evaluate(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from anomaly.base import EventDetector
+from anomaly.detectors.trained import TrainedDetector
 from anomaly.errors import ConfigError, DataError
 from anomaly.events.growth import GrowingEncoder, code_maps, inverse
 from anomaly.metrics.ranking import average_precision
@@ -42,33 +44,38 @@ class OlderRun:
     run: Run
     replay: float = 0.3
 
-    def encoder(self, unit: str) -> GrowingEncoder:
+    def encoder(self, ensemble: Any) -> GrowingEncoder:
         """Return the encoder that grows out of the older run's.
 
         Raises
         ------
         ConfigError
-            If the older run ranks another kind of item, or holds no model.
+            If the older run ranks another kind of item, holds no model, or others than the ensemble to be fitted.
         """
-        if self.run.facts["unit"] != unit:
+        if self.run.facts["unit"] != ensemble.unit:
             raise ConfigError(f"init_from={self.run.path}: ranks {self.run.facts['unit']}s; give unit= as it was there")
-        if not any(hasattr(member, "model_") for member in self.run.ensemble.bank_.event_members_.values()):
-            raise ConfigError(f"init_from={self.run.path}: holds no neural member to go on from")
+        before, after = _networks(self.run.ensemble), _networks(ensemble)
+        if not any(issubclass(kind, EventDetector) for kind in before.values()):
+            raise ConfigError(f"init_from={self.run.path}: holds no network of single events to go on from")
+        if before != after:
+            raise ConfigError(
+                f"init_from={self.run.path}: its networks are {', '.join(before)}, those of this training "
+                f"{', '.join(after) or 'none'}; give model= as it was there"
+            )
         return GrowingEncoder.after(self.run.encoder)
 
     def prepare(self, ensemble: Any, store: SequenceStore, encoder: EventEncoder, seed: int) -> None:
-        """Give every neural member that the older run holds too its weights and sequences to rehearse."""
+        """Give every network the weights of the older one and sequences to rehearse."""
         maps = code_maps(self.run.encoder, encoder)
         rehearsed = self._rehearsed(store, maps, seed)
-        members = dict(ensemble.members)
-        for name, member in self.run.ensemble.bank_.event_members_.items():
-            if hasattr(member, "model_") and name in members and "start" in members[name].get_params(deep=False):
-                members[name].set_params(start=WarmStart(member.model_.cpu(), maps, rehearsed))
+        for name, member in self.run.ensemble.bank_.trained_members.items():
+            if isinstance(member, TrainedDetector):
+                ensemble.members[name].set_params(start=WarmStart(member.model_.cpu(), maps, rehearsed))
 
     def forget(self, ensemble: Any) -> None:
         """Let go of the older weights, which a run does not keep twice."""
-        for member in (*ensemble.members.values(), *ensemble.bank_.event_members_.values()):
-            if "start" in member.get_params(deep=False):
+        for member in (*ensemble.members.values(), *ensemble.bank_.trained_members.values()):
+            if isinstance(member, TrainedDetector):
                 member.set_params(start=None)
 
     def compare(
@@ -116,6 +123,10 @@ class OlderRun:
         n = min(int(self.replay * len(store)), len(old))
         chosen = np.sort(np.random.default_rng(seed).choice(len(old), n, replace=False))
         return recoded(old.take(chosen), maps, store) if n else None
+
+
+def _networks(ensemble: Any) -> dict[str, type[TrainedDetector]]:
+    return {name: type(member) for name, member in ensemble.members.items() if isinstance(member, TrainedDetector)}
 
 
 @torch.inference_mode()

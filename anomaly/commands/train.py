@@ -161,7 +161,7 @@ def _recipe(
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,
-        encoder=what.encoder if older is None else older.encoder(values["unit"]),
+        encoder=what.encoder if older is None else older.encoder(what.ensemble),
         older=older,
         left_out=unused,
         ensemble=what.ensemble,

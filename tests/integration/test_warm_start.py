@@ -61,3 +61,13 @@ def test_another_unit_is_refused(warm: Path, shop: ShopFiles, capsys: pytest.Cap
     assert dispatch(["train", *arguments]) == 2
     assert "give unit= as it was there" in capsys.readouterr().err
     assert not (warm / "other").exists()
+
+
+@pytest.mark.parametrize("model", ["none", "contrastive", "autoencoder_gru"])
+def test_another_model_is_refused_before_it_is_trained(
+    model: str, warm: Path, shop: ShopFiles, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"run={warm / 'other'}", f"init_from={warm / 'old'}", f"model={model}", *shop.roles, *TINY[1:]]
+    assert dispatch(["train", *arguments]) == 2
+    assert "its networks are next_event, " in capsys.readouterr().err
+    assert not (warm / "other").exists()

@@ -12,12 +12,11 @@ import numpy as np
 import polars as pl
 from sklearn.base import clone
 
-from anomaly.artifact.scoring import source_of
+from anomaly.artifact.scoring import facts_of, prepare, source_of
 from anomaly.artifact.tables import score_tables
 from anomaly.atomic import replacing_folder
 from anomaly.errors import ArtifactError, DataError
 from anomaly.metrics.matching import event_key, match_labels
-from anomaly.sequences.build import build_store
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
     from anomaly.ensemble.pipeline import CalibratedEnsemble, Scored
+    from anomaly.events.checks import BadRows
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,8 @@ def finetune_run(
     *,
     events: Any | None = None,
     history: Any | None = None,
+    bad_rows: BadRows = "fail",
+    max_bad: float = float("inf"),
     progress: Callable[..., None] | None = None,
 ) -> ScoreTables:
     """Learn from labels of a run's items and write everything of the new run but the report and the manifest.
@@ -68,6 +70,7 @@ def finetune_run(
     ----------
     events : rows whose items are labelled and ranked, in place of those that the run was trained on
     history : rows that are the past of these
+    bad_rows, max_bad : of these, see `anomaly.artifact.scoring.score_events`
 
     Raises
     ------
@@ -79,7 +82,7 @@ def finetune_run(
     tell = progress or (lambda *_: None)
     begun = time.perf_counter()
     try:
-        store = _sequences(run, events, history)
+        store, read = _sequences(run, events, history, bad_rows=bad_rows, max_bad=max_bad)
         ensemble = copy.copy(run.ensemble)
         ensemble.labelled_ = None
         tell("scoring")
@@ -91,7 +94,7 @@ def finetune_run(
         raise
     _move_reference(ensemble)
     policy = clone(run.threshold).fit(ensemble.reference_scores_, ensemble.reference_p_values_)
-    _write_parts(run, out, store, _facts(run, ensemble, events))
+    _write_parts(run, out, store, run.facts | read | {"finetuned": _learnt(run, ensemble)})
     out.keep(ensemble, policy)
     out.__dict__.update(ensemble=ensemble, threshold=policy)
     ranked = ensemble.labelled_.rank(ensemble, ensemble.seen(store), scored)
@@ -110,6 +113,8 @@ def finetuned(
     overwrite: bool = False,
     events: Any | None = None,
     history: Any | None = None,
+    bad_rows: BadRows = "fail",
+    max_bad: float = float("inf"),
     **source: Any,
 ) -> Run:
     """Fine-tune a run and return the new one, finished but without a page.
@@ -124,15 +129,16 @@ def finetuned(
 
     ranking = LabelledRanking(network=FineTunedDetector()) if ranking is None else ranking
     new = type(run).create(out, f"# Run.finetune\nrun: {run.path}\n", overwrite=overwrite, allow=run.allow)
-    finetune_run(run, LabelSource(labels, **source), new, ranking, events=events, history=history)
-    finish_finetuned(run, new, ranking.random_state)
+    reading: dict[str, Any] = {"events": events, "history": history, "bad_rows": bad_rows, "max_bad": max_bad}
+    finetune_run(run, LabelSource(labels, **source), new, ranking, **reading)
+    finish_finetuned(new, ranking.random_state)
     return new
 
 
-def finish_finetuned(run: Run, out: Run, seed: int) -> None:
+def finish_finetuned(out: Run, seed: int) -> None:
     """Write the manifest of the new run."""
     out.finish(
-        data={"fingerprint": run.facts["fingerprint"], "path": out.facts["path"]},
+        data={name: out.facts[name] for name in ("fingerprint", "path")},
         seeds={"seed": seed},
         allow=list(out.allow),
     )
@@ -168,11 +174,15 @@ def labels_of_items(labels: LabelSource, store: SequenceStore, scored: Scored, u
     return y
 
 
-def _sequences(run: Run, events: Any | None, history: Any | None) -> SequenceStore:
+def _sequences(
+    run: Run, events: Any | None, history: Any | None, **checks: Any
+) -> tuple[SequenceStore, dict[str, Any]]:
+    """Return what is learnt from and ranked, and what is to be told of it where it is not the run's own."""
     if events is None:
-        return run.sequences
-    past = None if history is None else source_of(history)
-    return build_store(source_of(events), run.encoder.schema_, encoder=run.encoder, history=past).store
+        return run.sequences, {}
+    source, past = source_of(events, table=run.encoder.table), None if history is None else source_of(history)
+    prepared = prepare(source, run.encoder, history=past, **checks)
+    return prepared.store, facts_of(source, prepared, past)
 
 
 def _move_reference(ensemble: CalibratedEnsemble) -> None:
@@ -182,10 +192,10 @@ def _move_reference(ensemble: CalibratedEnsemble) -> None:
         ensemble.reference_scores_ = -np.log10(ensemble.reference_p_values_)
 
 
-def _facts(run: Run, ensemble: CalibratedEnsemble, events: Any | None) -> dict[str, Any]:
+def _learnt(run: Run, ensemble: CalibratedEnsemble) -> dict[str, Any]:
     learnt = ensemble.labelled_
     evidence, network = learnt.posterior_.evidence_, learnt.network_
-    told = {
+    return {
         "from": str(run.path),
         "anomalous": learnt.n_labels_[0],
         "normal": learnt.n_labels_[1],
@@ -198,7 +208,6 @@ def _facts(run: Run, ensemble: CalibratedEnsemble, events: Any | None) -> dict[s
         "share": None if network is None else round(network.share_, 5),
         "epochs": None if network is None else network.epochs_,
     }
-    return run.facts | {"finetuned": told} | ({} if events is None else {"path": source_of(events).name})
 
 
 def _write_parts(run: Run, out: Run, store: SequenceStore, facts: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +47,50 @@ def source_of(events: Any, *, table: bool = False) -> EventSource:
     return EventSource.open(events) if isinstance(events, (str, Path)) else EventSource.from_frame(events)
 
 
+def prepare(
+    source: EventSource,
+    encoder: EventEncoder,
+    *,
+    history: Any | None = None,
+    until: str | float | None = None,
+    bad_rows: BadRows = "fail",
+    max_bad: float = float("inf"),
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Prepared:
+    """Return the sequences of new rows, as a fitted encoder codes them; parameters as in `score_events`."""
+    schema = encoder.schema_ if until is None else replace(encoder.schema_, until=until)
+    if until is not None and encoder.schema_.until is None:
+        raise ConfigError(f"events.until={until}: the run has judged no final silence; state it in train")
+    return build_store(
+        source,
+        schema,
+        encoder=encoder,
+        history=None if history is None else source_of(history),
+        bad_rows=bad_rows,
+        max_bad=most_bad(max_bad, source),
+        progress=progress,
+    )
+
+
+def fingerprint_of(source: EventSource, history: EventSource | None) -> str:
+    """Return a digest of the rows and of their past."""
+    return "-".join(read.fingerprint() for read in (source, history) if read is not None)
+
+
+def facts_of(source: EventSource, prepared: Prepared, history: EventSource | None) -> dict[str, Any]:
+    """Return what a run tells of the rows that it ranks."""
+    return {
+        "path": source.name,
+        "fingerprint": fingerprint_of(source, history),
+        "rows": source.n_rows,
+        "dropped": prepared.n_dropped,
+        "sequences": len(prepared.store),
+        "entities": int(prepared.store.entity_ids.n_unique()),
+        "findings": [asdict(finding) for finding in prepared.findings],
+        "history": None if history is None else history.name,
+    }
+
+
 def score_events(
     events: Any,
     *,
@@ -68,19 +112,8 @@ def score_events(
     until : end of what was observed, in place of the one that the encoder's schema states
     max_bad : bad rows that may be dropped; below 1 a share of the rows
     """
-    source = source_of(events, table=encoder.table)
-    schema = encoder.schema_ if until is None else replace(encoder.schema_, until=until)
-    if until is not None and encoder.schema_.until is None:
-        raise ConfigError(f"events.until={until}: the run has judged no final silence; state it in train")
-    prepared = build_store(
-        source,
-        schema,
-        encoder=encoder,
-        history=None if history is None else source_of(history),
-        bad_rows=bad_rows,
-        max_bad=most_bad(max_bad, source),
-        progress=progress,
-    )
+    reading: dict[str, Any] = {"bad_rows": bad_rows, "max_bad": max_bad, "progress": progress}
+    prepared = prepare(source_of(events, table=encoder.table), encoder, history=history, until=until, **reading)
     tables = score_store(prepared.store, ensemble=ensemble, policy=policy, unit=unit)
     return ScoredEvents(tables, prepared, _drift(prepared.store, encoder))
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact import codec
-from anomaly.artifact.scoring import most_bad, score_store
+from anomaly.artifact.scoring import facts_of, fingerprint_of, most_bad, score_store
 from anomaly.errors import ArtifactError, ConfigError, DataError
 from anomaly.sequences.build import build_store
 from anomaly.sequences.store import SequenceStore
@@ -126,10 +126,9 @@ def _prepare(
     progress: Callable[[str, int, int], None] | None,
 ) -> tuple[SequenceStore, EventEncoder]:
     begun = time.perf_counter()
-    fingerprint = "-".join(read.fingerprint() for read in (source, history) if read is not None)
     folder = (run.path / "sequences").resolve()
     if (run.path / "encoder").is_dir() and (folder / "store.json").is_file():
-        if run.facts["fingerprint"] != fingerprint:
+        if run.facts["fingerprint"] != fingerprint_of(source, history):
             raise ArtifactError(f"{run.path}: was begun with other data; choose another folder, or give overwrite=true")
         return SequenceStore.open(folder), run.encoder
     shutil.rmtree(folder, ignore_errors=True)
@@ -146,19 +145,11 @@ def _prepare(
     )
     recipe.seconds["prepare"] = time.perf_counter() - begun
     facts = {
-        "path": source.name,
-        "fingerprint": fingerprint,
-        "rows": source.n_rows,
-        "dropped": prepared.n_dropped,
-        "sequences": len(prepared.store),
-        "entities": int(prepared.store.entity_ids.n_unique()),
         "unit": recipe.unit,
         "schema": recipe.schema.overrides(),
         "left_out": dict(recipe.left_out),
-        "findings": [asdict(finding) for finding in prepared.findings],
-        "history": None if history is None else history.name,
     }
-    run.write_facts(facts)
+    run.write_facts(facts | facts_of(source, prepared, history))
     run.log("prepared", seconds=round(recipe.seconds["prepare"], 1), rows=source.n_rows, sequences=len(prepared.store))
     # The encoder last: where it is, the preparation is complete.
     codec.dump(prepared.encoder, run.path / "encoder", run.allow)

@@ -57,10 +57,11 @@ def _finetune(settings: Settings, labels: Any, events: Any, history: Any) -> Run
         source = LabelSource(table, values["labels_id"], values["label"], values["labels_split"])
         run = Run.load(values["run"], allow=settings.allow)
         out = Run.create(values["out"], settings.text, overwrite=values["overwrite"], allow=settings.allow)
-        finetune_run(run, source, out, ranking, events=events, history=history, progress=console.progress)
+        reading = {"events": events, "history": history, **values["checks"]}
+        finetune_run(run, source, out, ranking, **reading, progress=console.progress)
         console.progress("writing the report")
         report_run(out)
-        finish_finetuned(run, out, values["seed"])
+        finish_finetuned(out, values["seed"])
         _show(console, out)
     return out
 

@@ -78,6 +78,20 @@ def test_nineteen_rows_in_python(table: Path, tmp_path: Path) -> None:
     assert run.score(rows)["score"].is_finite().all()
 
 
+def test_rows_of_a_table_fine_tune_and_bad_ones_may_be_dropped(run: Path, table: Path, tmp_path: Path) -> None:
+    rows = pl.read_csv(table)
+    rows.select(sequence="row", label=(pl.col("class") == "attack").cast(pl.Int64)).write_csv(tmp_path / "labels.csv")
+    rows.with_columns(a=pl.when(pl.col("row") == "r50").then(float("inf")).otherwise("a")).write_parquet(
+        tmp_path / "new.parquet"
+    )
+    given = [f"run={run}", f"labels={tmp_path / 'labels.csv'}", f"events.path={tmp_path / 'new.parquet'}"]
+    assert dispatch(["finetune", *given, f"out={tmp_path / 'b'}", "quiet=true"]) == 2
+    assert dispatch(["finetune", *given, f"out={tmp_path / 'b'}", "checks.bad_rows=drop", "quiet=true"]) == 0
+    tuned = anomaly.Run.load(tmp_path / "b")
+    assert tuned.scores.height == 299
+    assert (tuned.facts["dropped"], tuned.facts["path"]) == (1, str(tmp_path / "new.parquet"))
+
+
 def test_what_is_wrong_is_one_line(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", f"run={tmp_path / 'r'}", f"table.path={table}", "table.label=class", "quiet=true"]
     assert dispatch(arguments) == 2

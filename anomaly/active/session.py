@@ -207,7 +207,8 @@ class LabelSession:
 
     def has_asked(self, annotator: str, item: str) -> bool:
         """Return whether somebody has asked for the score of a case."""
-        return (item, annotator) in self.ledger.asked
+        with self._lock:
+            return (item, annotator) in self.ledger.asked
 
     def leave(self, annotator: str) -> None:
         """Give back every case that somebody holds."""
@@ -240,6 +241,22 @@ class LabelSession:
         with self._lock:
             self._read()
             return [(item, list(self.ledger.words[item].values())) for item in self.ledger.disputes()]
+
+    def words(self, item: str) -> dict[str, Label]:
+        """Return what was said last of an item, by annotator."""
+        with self._lock:
+            return dict(self.ledger.words.get(item, {}))
+
+    def opinions(self, annotator: str, item: str) -> list[Label]:
+        """Return what others said of an item that waits for a lead."""
+        with self._lock:
+            own = self.words(item) if item in self.ledger.disputes() else {}
+            return [row for name, row in own.items() if name != annotator]
+
+    def posterior(self, item: str) -> float:
+        """Return the probability that an item is anomalous, as far as the labels have told."""
+        with self._lock:
+            return float(self.learner.posterior_[self.places[item]])
 
     def judged(self) -> list[Label]:
         """Return the verdicts that count, one of each item, in the order in which they were written."""
@@ -289,7 +306,7 @@ class LabelSession:
 
     def _disputed(self, annotator: str, item: str) -> bool:
         """Whether an item waits for a lead because of what others said."""
-        return any(name != annotator for name in self.ledger.words.get(item, {})) and item in self.ledger.disputes()
+        return bool(self.opinions(annotator, item))
 
     def _put_back(self, annotator: str, kept: str) -> None:
         for lease in self.leases.held():

@@ -51,7 +51,7 @@ class Desk:
             return _render("done.html", **common)
         place = session.places[lease.item]
         judged = [(session.places[row.item], row) for row in session.judged()]
-        said = session.ledger.word(lease.item, annotator.name)
+        said = session.words(lease.item).get(annotator.name)
         case = self.book.case(place, judged)
         return _render(
             "case.html",
@@ -73,10 +73,10 @@ class Desk:
 
     def score(self, annotator: Annotator, item: str) -> str:
         """Return the score of an item, as a fragment; what labels made of it is not told to a second opinion."""
-        place, words = self.session.places[item], self.session.ledger.words.get(item, {})
-        row = self.book.scores.row(place, named=True)
+        words = self.session.words(item)
+        row = self.book.scores.row(self.session.places[item], named=True)
         told = annotator.lead or annotator.name in words or not words
-        posterior = float(self.session.learner.posterior_[place]) if told else None
+        posterior = self.session.posterior(item) if told else None
         return _render("score.html", row=row, posterior=posterior, n_items=len(self.book.items))
 
     def reasons(self, item: str) -> str:
@@ -106,9 +106,7 @@ class Desk:
 
     def opinions(self, annotator: Annotator, item: str) -> list[Label]:
         """Return what others said, which only a lead may know while a case is open."""
-        if not annotator.lead or item not in self.session.ledger.disputes():
-            return []
-        return [row for name, row in self.session.ledger.words[item].items() if name != annotator.name]
+        return self.session.opinions(annotator.name, item) if annotator.lead else []
 
 
 def enter(title: str, *, guarded: bool, token: str = "", name: str = "", wrong: str = "") -> str:

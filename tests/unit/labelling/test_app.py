@@ -102,6 +102,26 @@ def test_whoever_has_the_token_of_a_lead_settles_and_nobody_by_name_alone(visit,
         assert (desk.session.disputes() == []) is settled
 
 
+def test_pages_read_what_was_said_while_nobody_writes(visit, desk):
+    session = desk.session
+
+    class Watched:
+        def __init__(self, watched):
+            self.watched = watched
+
+        def __getattr__(self, name):
+            assert session._lock._is_owned(), name
+            return getattr(self.watched, name)
+
+    ann, eve = visit().enter("ann"), visit().enter("eve")
+    item = ann.item
+    session.ledger, session.learner = Watched(session.ledger), Watched(session.learner)
+    ann.post("/say", json={"key": KEY, "item": item, "verdict": "escalated"})
+    assert "opinions" in eve.post("/open", json={"item": item}).text
+    assert "with labels" in eve.post("/ask", json={"item": item}).text
+    assert "p-value" in eve.get("/case").text
+
+
 def test_a_second_opinion_is_not_told_of_the_first_by_a_score(visit, desk):
     desk.session.double = 1.0
     ann = visit().enter("ann")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly.errors import AnomalyError, ArtifactError, ConfigError
 
 try:
-    from sqlalchemy import Engine, create_engine, event
+    from sqlalchemy import Connection, Engine, create_engine, event, inspect
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
     from sqlalchemy.pool import QueuePool
@@ -28,23 +28,31 @@ _MAKING = 0x6C6162656C73
 def connect(where: Path | str, *, read_only: bool = False) -> Engine:
     """Return the engine of a database: a file, made where there is none, or a URL.
 
+    Parameters
+    ----------
+    read_only : make and change nothing
+
     Raises
     ------
     ConfigError
         If the URL names no known engine.
     ArtifactError
-        If the database cannot be opened.
+        If the database cannot be opened, or is only to be read and holds no labels yet.
     """
-    from anomaly.active.labels_schema import metadata
-
     text = str(where)
-    engine = _postgres(text) if "://" in text else _sqlite(Path(where), "BEGIN" if read_only else "BEGIN IMMEDIATE")
+    none_yet = ArtifactError(f"{shown(where)}: no labels yet; give some first, or import= them")
+    if read_only and "://" not in text and not Path(where).is_file():
+        raise none_yet
+    engine = _postgres(text) if "://" in text else _sqlite(Path(where), read_only)
     try:
         with engine.begin() as connection:
-            if engine.dialect.name == "postgresql":
-                # Two first starts at once would both find no table, and both make it.
-                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MAKING})")
-            metadata.create_all(connection)
+            if not read_only:
+                _make(connection)
+            elif not inspect(connection).has_table("labels"):
+                raise none_yet
+    except ArtifactError:
+        engine.dispose()
+        raise
     except SQLAlchemyError as error:
         engine.dispose()
         raise ArtifactError(f"{shown(where)}: the label database cannot be opened ({reason(error)})") from error
@@ -59,7 +67,17 @@ def connect(where: Path | str, *, read_only: bool = False) -> Engine:
     return engine
 
 
-def _sqlite(path: Path, begin: str) -> Engine:
+def _make(connection: Connection) -> None:
+    """Make the tables that are not there."""
+    from anomaly.active.labels_schema import metadata
+
+    if connection.dialect.name == "postgresql":
+        # Two first starts at once would both find no table, and both make it.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MAKING})")
+    metadata.create_all(connection)
+
+
+def _sqlite(path: Path, read_only: bool) -> Engine:
     """Return an engine with one connection: whoever writes waits in the pool, never for the file."""
     engine = create_engine(
         f"sqlite:///{path}", poolclass=QueuePool, pool_size=1, max_overflow=0, connect_args={"timeout": 10}
@@ -69,12 +87,13 @@ def _sqlite(path: Path, begin: str) -> Engine:
     def _pragmas(connection: Any, _: Any) -> None:
         # Transactions begin in `_begin`; the driver would begin them late and unasked.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_WAIT_MS}", "foreign_keys=ON"):
+        own = ("query_only=ON",) if read_only else ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+        for pragma in (f"busy_timeout={_WAIT_MS}", *own):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Any) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
 
     return engine
 

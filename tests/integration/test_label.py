@@ -130,6 +130,12 @@ def test_a_wrong_word_is_one_line(run, capsys, arguments, message):
     assert message in error and error.count("\n") == 1
 
 
+def test_a_run_that_nobody_labelled_stays_as_it_is(run, capsys):
+    before = sorted(run.iterdir())
+    assert dispatch(["label", f"run={run}", f"export={run / 'out.csv'}"]) == 2
+    assert "no labels yet" in capsys.readouterr().err and sorted(run.iterdir()) == before
+
+
 def test_a_run_without_events_says_what_it_misses(run, capsys):
     shutil.rmtree(run / "sequences")
     assert dispatch(["label", f"run={run}"]) == 2

@@ -110,6 +110,25 @@ def test_one_process_writes_and_others_read(tmp_path):
         assert len(log.read()) == 1
 
 
+def test_who_only_reads_writes_nothing(tmp_path):
+    path = tmp_path / "labels.sqlite"
+    with pytest.raises(ArtifactError, match="no labels yet"):
+        LabelLog(path, read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE t (x)")
+    other.close()
+    before = path.read_bytes()
+    with pytest.raises(ArtifactError, match="no labels yet"):
+        LabelLog(path, read_only=True)
+    assert path.read_bytes() == before
+    path.unlink()
+    with LabelLog(path) as log:
+        log.append(Label("a", "normal", "ann"))
+    with LabelLog(path, read_only=True) as reader, pytest.raises(ArtifactError):
+        reader.append(Label("b", "normal", "ann"))
+
+
 def test_threads_share_one_log(log):
     threads = [
         threading.Thread(target=lambda k=k: [log.append(Label(f"{k}-{i}", "normal", f"a{k}")) for i in range(20)])

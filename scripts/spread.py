@@ -9,16 +9,21 @@ all their machines see it. Without Hydra the same is done by n commands with sha
 import sys
 
 import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
-from anomaly.commands.compose import Settings, conf_folder
+from anomaly.commands.compose import compose, conf_folder
 from anomaly.commands.sweep import command
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="sweep")
 def main(config: DictConfig) -> None:
-    values = OmegaConf.to_container(config, resolve=True)
-    command(Settings(values, OmegaConf.to_yaml(config), tuple(config.allow)))
+    """Run one job: what was given on the command line is judged as `anomaly sweep` does."""
+    given = [o for o in HydraConfig.get().overrides.task if not o.startswith("out=")]
+    GlobalHydra.instance().clear()
+    # Hydra has taken the quotes off its value, which `compose` would take literally.
+    command(compose("sweep", given, {"out": config.out}))
 
 
 if __name__ == "__main__":

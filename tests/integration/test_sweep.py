@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -77,3 +78,32 @@ def test_a_wrong_key_is_one_line(
     assert error.count("\n") == 1 and all(word in error for word in words), error
     assert dispatch(["leaderboard", f"results={tmp_path}"]) == 2
     assert "holds no results" in capsys.readouterr().err
+
+
+def spread(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a sweep by a launcher of Hydra, as far as its command line goes."""
+    script = Path(__file__).parents[2] / "scripts" / "spread.py"
+    out = f"out='{folder / 'the results'}'"
+    return subprocess.run(
+        [sys.executable, str(script), *arguments, out, "quiet=true"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(script.parents[1]), str(RIVALS)])},
+    )
+
+
+@pytest.mark.slow
+def test_launchers_share_the_cells(tmp_path: Path) -> None:
+    told = f"{{_target_: rivals.Good, diary: '{tmp_path / 'diary'}', seconds: 0}}"
+    own = [f"+sweep.competitors.own.rival={told}", "only=[rival]", "allow=[rivals]", "workers=1"]
+    np.savez(tmp_path / "t.npz", X=np.arange(80.0).reshape(40, 2), y=np.arange(40) > 35)
+    done = spread(tmp_path, "-m", "shard=0/2,1/2", "sweep.data=[t.npz]", "sweep.seeds=[0,1]", *own)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "the results" / "cells").glob("[!.]*.parquet"))) == 2
+
+
+def test_launchers_refuse_what_the_command_does(tmp_path: Path) -> None:
+    assert "retry=maybe: expected true or false" in spread(tmp_path, "retry=maybe", "sweep.data=[nowhere]").stderr

@@ -14,8 +14,6 @@ from anomaly.events.profile import type_name
 from anomaly.events.times import NO_TIME, parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from anomaly.events.readers import EventSource
@@ -233,20 +231,3 @@ def parse_times(column: pl.Series, schema: EventSchema) -> NDArray[np.int64]:
     """Return (t,) microseconds of a column by the schema's unit and timezone."""
     unit = "s" if schema.time_unit == "auto" else schema.time_unit
     return parse_time(column, unit, schema.timezone)
-
-
-def check_events(
-    source: EventSource,
-    schema: EventSchema,
-    *,
-    bad_rows: BadRows = "drop",
-    max_bad: float | None = None,
-    progress: Callable[[int], None] | None = None,
-) -> list[Finding]:
-    """Read the rows once and return what is wrong with each column by itself."""
-    checker = EventChecker(schema, source, bad_rows, max_bad)
-    for batch in source.batches(schema.columns):
-        checker.check(batch)
-        if progress is not None:
-            progress(checker.n_rows)
-    return checker.findings()

@@ -84,17 +84,6 @@ class Repeat(Rearrangement):
         return _put(own, own[begin:end], int(rng.integers(end, len(own) + 1)))
 
 
-class Stutter(Rearrangement):
-    """One event happens again and again, right after itself."""
-
-    shortest = 1
-
-    def _rearrange(self, store: SequenceStore, n: int, own: Places, rng: np.random.Generator) -> Rearranged:
-        spot = int(rng.integers(0, len(own)))
-        times = int(rng.integers(2, max(int(self.share * len(own)), 4) + 1))
-        return _put(own, np.full(times, own[spot]), spot + 1)
-
-
 class Shuffle(Rearrangement):
     """A piece of at least three events is put into random order."""
 

@@ -11,7 +11,6 @@ from anomaly.artifact import codec
 from anomaly.base import FeatureMatrix
 from anomaly.commands.compose import choices, compose
 from anomaly.commands.plan import plan
-from anomaly.detectors.needs import memory_needed
 from anomaly.metrics import auroc
 
 NETWORKS = {"autoencoder", "vae", "deep_svdd", "lunar", "dif"}
@@ -46,12 +45,3 @@ def test_a_preset_ranks_and_scores_rows_alone(name: str, tmp_path: Path) -> None
 def test_several_presets_are_named_in_a_list() -> None:
     members = plan(compose("train", ["run=x", "table.path=x", "detector=[ecod,knn]"])).ensemble.members
     assert list(members) == ["ecod", "knn"]
-
-
-def test_needs_grow_as_the_methods_do() -> None:
-    small, large = (memory_needed("pyod.models.kpca.KPCA", n, 20) for n in (2_000, 8_000))
-    assert large > 5 * small - 5 * (400 << 20)
-    adapted = memory_needed({"_target_": "PyODDetector", "detector": {"_target_": "pyod.models.sos.SOS"}}, 30_000, 9)
-    as_it_comes = memory_needed("pyod.models.sos.SOS", 30_000, 9, reference=30_000)
-    assert as_it_comes > 25e9 > adapted > 3e9
-    assert memory_needed("pyod.models.iforest.IForest", 1000, 10) < 1e9

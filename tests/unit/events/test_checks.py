@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from anomaly.errors import DataError
-from anomaly.events.checks import EventChecker, Finding, check_events
+from anomaly.events.checks import BadRows, EventChecker, Finding
 from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema
 
@@ -27,6 +27,15 @@ ROWS = {
 }
 
 
+def check_events(
+    source: EventSource, bad_rows: BadRows = "drop", max_bad: float | None = None, schema: EventSchema = SCHEMA
+) -> list[Finding]:
+    checker = EventChecker(schema, source, bad_rows, max_bad)
+    for batch in source.batches(schema.columns):
+        checker.check(batch)
+    return checker.findings()
+
+
 def by_check(findings: list[Finding]) -> dict[tuple[str, str], tuple[int, int]]:
     return {(f.check, f.column): (f.count, f.row) for f in findings}
 
@@ -36,7 +45,7 @@ def test_bad_rows_are_dropped_and_counted(tmp_path: Path, kind: str) -> None:
     frame = pl.DataFrame(ROWS)
     frame.write_csv(tmp_path / "e.csv")
     source = EventSource.from_frame(frame) if kind == "frame" else EventSource.open(tmp_path / "e.csv")
-    found = by_check(check_events(source, SCHEMA))
+    found = by_check(check_events(source))
     assert found[("missing key", "user")] == (1, 2)
     assert found[("unparsable time", "time")] == (1, 3)
     assert found[("infinite value", "amount")] == (1, 4)
@@ -65,7 +74,7 @@ def test_fail_names_file_column_row_and_what_to_do(
     path = tmp_path / "shop.csv"
     pl.DataFrame({**good, column: values}).write_csv(path)
     with pytest.raises(DataError) as caught:
-        check_events(EventSource.open(path), SCHEMA, bad_rows="fail")
+        check_events(EventSource.open(path), bad_rows="fail")
     message = str(caught.value)
     assert f"shop.csv, row {row} (line {row + 2}), column {column}" in message
     assert text in message
@@ -77,14 +86,14 @@ def test_more_than_max_bad_is_an_error(limit: float | None, fails: bool) -> None
     source = EventSource.from_frame(pl.DataFrame(ROWS))
     if fails:
         with pytest.raises(DataError, match="max_bad"):
-            check_events(source, SCHEMA, max_bad=limit)
+            check_events(source, max_bad=limit)
     else:
-        check_events(source, SCHEMA, max_bad=limit)
+        check_events(source, max_bad=limit)
 
 
 def test_spikes_and_labels_are_told() -> None:
     frame = pl.DataFrame({"user": ["a"] * 10, "is_fraud": [0, 1] * 5, "event": ["x", None] * 5})
     schema = EventSchema.of(entity="user", time=None, categorical=["event", "is_fraud"], numeric=None)
-    found = by_check(check_events(EventSource.from_frame(frame), schema))
+    found = by_check(check_events(EventSource.from_frame(frame), schema=schema))
     assert found[("null spike", "event")] == (5, -1)
     assert found[("label among inputs", "is_fraud")] == (10, -1)

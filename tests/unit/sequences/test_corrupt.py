@@ -20,7 +20,6 @@ KINDS: dict[str, Callable[[], Corruption]] = {
     "insert": rearrange.Insert,
     "skip": rearrange.Skip,
     "repeat": rearrange.Repeat,
-    "stutter": rearrange.Stutter,
     "shuffle": rearrange.Shuffle,
     "move": rearrange.Move,
     "truncate": rearrange.Truncate,
@@ -317,16 +316,6 @@ def test_an_extreme_number_is_one_of_the_largest() -> None:
     np.testing.assert_array_equal(found.store.codes[:, 0], store.codes[:, 0])
     no_numbers = replace(store, fields=(store.fields[0], replace(store.fields[1], kind="categorical")))
     assert not KINDS["extreme"]().applies(no_numbers)
-
-
-def test_a_stutter_repeats_one_event_in_place() -> None:
-    store = store_of([4] * 30)
-    found = damage("stutter", store).store
-    for n in range(len(found)):
-        here = places(found)[found.offsets[n] : found.offsets[n + 1]]
-        assert (np.diff(here) >= 0).all()
-        assert len(np.unique(here)) == 4
-        assert len(here) >= 6
 
 
 def test_single_events_are_damaged_by_what_is_not_theirs_alone() -> None:

@@ -85,7 +85,7 @@ def grown(old: Vocabulary, new: Vocabulary) -> Vocabulary:
     counts = pl.DataFrame({"value": after, "count": new.counts_[FIRST_VALUE : FIRST_VALUE + len(after)]})
     used = both.values_.alias("value").to_frame().join(counts, on="value", how="left", maintain_order="left")["count"]
     missing = [new.counts_[new.missing_] if new.missing_ != UNKNOWN else 0]
-    has_missing = UNKNOWN not in (old.missing_, new.missing_) or old.missing_ != new.missing_
+    has_missing = {old.missing_, new.missing_} != {UNKNOWN}
     own = [*new.counts_[:FIRST_VALUE], *used.fill_null(0)]
     both.missing_ = len(own) if has_missing else UNKNOWN
     both.counts_ = np.array([*own, *missing] if has_missing else own, np.int64)

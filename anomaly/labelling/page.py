@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from anomaly.report import text
+from anomaly.report.environment import environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from jinja2 import Environment
 
     from anomaly.active.labels import Label
     from anomaly.active.leases import Lease
@@ -114,25 +115,10 @@ def enter(title: str, *, guarded: bool, token: str = "", name: str = "", wrong: 
     return _render("enter.html", title=title, guarded=guarded, token=token, name=name, wrong=wrong)
 
 
-def _render(template: str, **values: Any) -> str:
-    return _environment().get_template(template).render(values)
-
-
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("anomaly.labelling"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        clean=text.clean,
-        identity=text.identity,
-        number=text.number,
-        share=text.share,
-        p_value=text.p_value,
-        amount=text.amount,
-    )
-    return environment
+def _templates() -> Environment:
+    return environment("labelling")
+
+
+def _render(template: str, **values: Any) -> str:
+    return _templates().get_template(template).render(values)

@@ -7,12 +7,12 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from anomaly.atomic import replacing
-from anomaly.report import cases, sections, text
+from anomaly.report import cases, sections
 from anomaly.report.beside import folder_beside, write_beside
+from anomaly.report.environment import environment
 from anomaly.report.svg import Sheet
 
 if TYPE_CHECKING:
@@ -41,17 +41,17 @@ def render(data: ReportData) -> str:
 
 
 def _render(data: ReportData) -> tuple[str, Sheet]:
-    sheet, environment = Sheet(), _environment()
+    sheet, templates = Sheet(), environment("report")
     parts = _parts(data, sheet)
-    css = f"{environment.get_template('page.css').render()}\n{sheet.css}\n"
+    css = f"{templates.get_template('page.css').render()}\n{sheet.css}\n"
     # The style sheet is the package's own file and matplotlib's rules, the script the package's own file: no value of
     # the data reaches either.
-    script = environment.get_template("filter.js").render()
+    script = templates.get_template("filter.js").render()
     policy = (
         f"default-src 'none'; style-src 'sha256-{_digest(css)}'; script-src 'sha256-{_digest(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    page = environment.get_template("page.html").render(
+    page = templates.get_template("page.html").render(
         data=data, css=Markup(css), script=Markup(script), policy=policy, **parts
     )
     return page, sheet
@@ -78,25 +78,3 @@ def _parts(data: ReportData, sheet: Sheet) -> dict[str, Any]:
 
 def _digest(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("anomaly.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        clean=text.clean,
-        identity=text.identity,
-        number=text.number,
-        decimal=text.decimal,
-        share=text.share,
-        percent=text.percent,
-        p_value=text.p_value,
-        amount=text.amount,
-    )
-    return environment

@@ -7,11 +7,11 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from anomaly.atomic import replacing, write_text
 from anomaly.report import text
+from anomaly.report.environment import environment
 from anomaly.report.svg import Sheet
 from anomaly.sweeps import pictures
 from anomaly.sweeps.board import boards, means
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import polars as pl
+    from jinja2 import Environment
 
     from anomaly.sweeps.board import Board
 
@@ -37,13 +38,13 @@ def write_leaderboard(rows: pl.DataFrame, out: Path, *, against: str | None = No
 
 def render(found: list[Board], rows: pl.DataFrame, title: str, template: str) -> str:
     """Return the page, or the Markdown, as text; equal rows give equal bytes."""
-    sheet, environment = Sheet(), _environment(escape=template.endswith(".html"))
+    sheet, templates = Sheet(), _templates(escape=template.endswith(".html"))
     drawn = [_drawn(board, sheet) for board in found] if template.endswith(".html") else [{} for _ in found]
-    css = "\n".join([*(environment.get_template(f"{name}.css").render() for name in ("page", "board")), sheet.css, ""])
+    css = "\n".join([*(templates.get_template(f"{name}.css").render() for name in ("page", "board")), sheet.css, ""])
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     # The style sheets are the package's own files and matplotlib's rules: no value of the data reaches them.
-    return environment.get_template(template).render(
+    return templates.get_template(template).render(
         title=title, boards=list(zip(found, drawn, strict=True)), css=Markup(css), policy=policy, facts=_facts(rows)
     )
 
@@ -78,27 +79,13 @@ def _facts(rows: pl.DataFrame) -> dict[str, Any]:
     }
 
 
-def _environment(*, escape: bool) -> Environment:
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("anomaly.sweeps"), PackageLoader("anomaly.report")]),
-        autoescape=escape,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        clean=text.clean,
-        number=text.number,
-        amount=text.amount,
-        decimal=_decimal,
-        percent=text.percent,
-        p=_p,
-        span=_span,
-        seconds=_seconds,
-        cell=lambda value: text.clean(value, 300).replace("|", "/"),
-    )
-    return environment
+def _templates(*, escape: bool) -> Environment:
+    own = {"decimal": _decimal, "p": _p, "span": _span, "seconds": _seconds, "cell": _cell}
+    return environment("sweeps", "report", escape=escape, **own)
+
+
+def _cell(value: Any) -> str:
+    return text.clean(value, 300).replace("|", "/")
 
 
 def _decimal(value: float | None, digits: int = 3) -> str:

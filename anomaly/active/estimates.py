@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from anomaly.metrics.intervals import clopper_pearson
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
@@ -112,16 +114,12 @@ def interval(n_items: int, y: Floats, audit: NDArray[np.bool_], level: float) ->
     with their mean has no lighter tails than their sum (Hoeffding 1956), so its exact interval (Clopper and Pearson
     1934) holds.
     """
-    from scipy.stats import beta
-
     found, judged = float(y.sum()), len(y)
     least, most = found / n_items, (n_items - (judged - found)) / n_items
     k, m = float(y[audit].sum()), int(audit.sum())
     if not m:
         return least, most
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, k, m - k + 1)) if k else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, m - k)) if k < m else 1.0
+    low, high = map(float, clopper_pearson(k, m, level=level))
     open_ = n_items - np.flatnonzero(audit)
     before = (np.cumsum(y) - y)[audit]
     known, scale = float((before / open_).mean()), float((1.0 / open_).mean())

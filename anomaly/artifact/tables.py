@@ -13,14 +13,12 @@ import numpy as np
 import polars as pl
 
 from anomaly.atomic import replacing
+from anomaly.events.times import DATES_FROM
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.sequences.store import SequenceStore
-
-_DATES_FROM = 315_532_800_000_000
-"""1980 in microseconds: times before it count from a zero of their own."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def _time(store: SequenceStore, places: NDArray[np.int64], known: NDArray[np.boo
         return pl.Series([None] * len(places), dtype=pl.Datetime("us", "UTC"))
     times = pl.Series(np.asarray(store.time)[np.clip(places, 0, store.n_events - 1)])
     times = times.set(pl.Series(~known), None)
-    dated = bool((np.asarray(store.time[:: max(store.n_events // 1000, 1)]) >= _DATES_FROM).any())
+    dated = bool((np.asarray(store.time[:: max(store.n_events // 1000, 1)]) >= DATES_FROM).any())
     return times.cast(pl.Datetime("us", "UTC") if dated else pl.Duration("us"))
 
 

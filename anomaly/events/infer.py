@@ -118,7 +118,7 @@ def check_columns(source: EventSource, schema: EventSchema) -> None:
     for role in ("entity", "sequence", "time", "order", "id", "categorical", "numeric", "shared"):
         for name in schema.names(role):
             if name not in source.columns:
-                close = _closest(name, source.columns)
+                close = closest(name, source.columns)
                 raise SchemaError(f"{source.name}: no column {name} (events.{role}); {close}")
             dtype = source.columns[name]
             if dtype.is_nested() or dtype in (pl.Binary, pl.Object):
@@ -127,7 +127,8 @@ def check_columns(source: EventSource, schema: EventSchema) -> None:
                 )
 
 
-def _closest(name: str, columns: Iterable[str]) -> str:
+def closest(name: str, columns: Iterable[str]) -> str:
+    """Return which column may be meant."""
     near = difflib.get_close_matches(name, list(columns), n=1)
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"
 

@@ -5,7 +5,6 @@ A row is a sequence of length one. Its id is its number, or the value of a state
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,12 +13,12 @@ import numpy as np
 import polars as pl
 
 from anomaly.errors import DataError, SchemaError
-from anomaly.events.infer import looks_like_label
+from anomaly.events.infer import closest, looks_like_label
 from anomaly.events.readers import EventSource
 from anomaly.events.schema import EventSchema
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 ROW = "#row"
 """Column that numbers the rows, where no column names them."""
@@ -112,7 +111,7 @@ def table_schema(source: EventSource, roles: TableRoles) -> EventSchema:
     """
     for name in (roles.id, roles.label, *(roles.numeric or ()), *(roles.categorical or ())):
         if name is not None and name not in source.columns:
-            raise SchemaError(f"{source.name}: no column {name}; {_closest(name, source.columns)}")
+            raise SchemaError(f"{source.name}: no column {name}; {closest(name, source.columns)}")
     _check_ids(source, roles.id)
     if roles.numeric is None and roles.categorical is None:
         numeric, categorical = _inferred(source, roles)
@@ -202,8 +201,3 @@ def _check_ids(source: EventSource, name: str | None) -> None:
         what = "is missing in" if ids.null_count() else "is not unique in"
         count = ids.null_count() or len(ids) - ids.n_unique()
         raise SchemaError(f"{source.name}: column {name} (table.id) {what} {count} rows; choose another, or none")
-
-
-def _closest(name: str, columns: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(columns), n=1)
-    return f"did you mean {near[0]}?" if near else f"there are {', '.join(list(columns)[:20])}"

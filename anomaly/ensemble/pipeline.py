@@ -269,7 +269,7 @@ class CalibratedEnsemble(Detector):
         self.names_ = reading.statistics.names
         kept_T, learnt_T = calibrating(held_out)
         events, places = self._events(held_out, reading, kept_T)
-        self.event_calibrator_ = ShortPasts(clone(self.calibrator)).fit(events, places, learnt_T[kept_T])
+        self.event_calibrator_ = ShortPasts(calibrator=clone(self.calibrator)).fit(events, places, learnt_T[kept_T])
         items, lengths = self._items(held_out, kept_T)
         statistics, pieces = _rows(reading.statistics, items), self._pieces(held_out)
         if pieces:
@@ -326,7 +326,7 @@ class CalibratedEnsemble(Detector):
 
     def _calibrate_evidence(self, reference: Reference) -> None:
         evidence, lengths = self.combiner_.combine(reference.P_nm), reference.lengths
-        calibrator = ShortPasts(self._calibrator(reference.pieces, len(reference.held_out)))
+        calibrator = ShortPasts(calibrator=self._calibrator(reference.pieces, len(reference.held_out)))
         self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths, reference.learnt)
         evidence, lengths = evidence[~reference.learnt], lengths[~reference.learnt]
         self.reference_p_values_ = self._p_of_evidence(evidence, lengths)

@@ -137,7 +137,7 @@ class SequenceNetwork(nn.Module):
         """Build the model that a store's columns call for, with the training store's scale of time."""
         log_gap = np.log(np.maximum(positive_gaps(store), SMALLEST_GAP))
         timed = store.has_time and len(log_gap) > 1
-        return cls(
+        model = cls(
             sizes=store.sizes,
             n_values=len(store.value_names),
             n_entities=store.n_entities,
@@ -149,6 +149,12 @@ class SequenceNetwork(nn.Module):
             ordered=ordered_fields(store),
             **options,
         )
+        if model.profile is not None:
+            # An entity that nothing is learnt of is as good as unknown.
+            absent = np.setdiff1d(np.arange(store.n_entities), store.entity)
+            with torch.no_grad():
+                model.profile.weight[torch.from_numpy(absent)] = 0.0
+        return model
 
     @property
     def device(self) -> torch.device:

@@ -103,7 +103,7 @@ class ShortPasts(ScoreCalibrator):
     short_ : (b,) which places, in buckets that end at `PLACES`, learnt_ judges too
     """
 
-    def __init__(self, calibrator: ScoreCalibrator) -> None:
+    def __init__(self, *, calibrator: ScoreCalibrator) -> None:
         self.calibrator = calibrator
 
     def fit(self, statistics: Statistics, lengths: NDArray[np.int64], learnt: NDArray[np.bool_] | None = None) -> Self:

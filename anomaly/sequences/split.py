@@ -21,17 +21,18 @@ Split = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 
 
 def latest_per_entity(store: SequenceStore, fraction: float = 0.2, random_state: int = 0) -> Split:
-    """Hold out the latest share of each entity's sequences; whole sequences at random where entities have one each.
+    """Hold out the latest share of each entity's sequences; whole sequences at random where no entity is known.
 
-    An entity always keeps one sequence to be fitted. What is rounded is carried over from entity to entity, so that the
-    share holds over all of them also where each has only a few sequences.
+    What is rounded is carried over from entity to entity, so that the share holds over all of them also where each has
+    only a few sequences. An entity keeps one to be fitted, unless it has no other: that share of the entities with one
+    sequence is held out whole, and stands for those that nobody knows yet.
     """
     _check(store, fraction)
     if store.n_entities <= 1:
         return entity_disjoint(store, fraction, random_state)
     order, first, counts = _by_entity(store)
     due = np.floor(np.cumsum(counts * fraction) + 1e-9).astype(np.int64)
-    held = np.minimum(np.diff(due, prepend=0), counts - 1)
+    held = np.minimum(np.diff(due, prepend=0), np.maximum(counts - 1, 1))
     place = np.arange(len(order)) - np.repeat(first, counts)
     late = place >= np.repeat(counts - held, counts)
     if not late.any():

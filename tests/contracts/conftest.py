@@ -60,7 +60,7 @@ from anomaly.ensemble.simple import (
 )
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.nn.encoders import CELLS
-from anomaly.scores.calibration import SplitConformal
+from anomaly.scores.calibration import ShortPasts, SplitConformal
 from anomaly.sequences.corrupt import Scramble
 from anomaly.sequences.rearrange import Insert, Shuffle
 from anomaly.sequences.split import latest_per_entity
@@ -161,7 +161,10 @@ DETECTORS = [
     Case("fine_tuned", _fine_tuned, longest=20_000, tolerance=1e-4),
     Case("ensemble", _ensemble, kept=lambda X: X.take(latest_per_entity(X, 0.2)[1])),
 ]
-CALIBRATORS = [Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40))]
+CALIBRATORS = [
+    Case("split_conformal", lambda seed: SplitConformal(smallest_bucket=40)),
+    Case("short_pasts", lambda seed: ShortPasts(calibrator=SplitConformal(smallest_bucket=40))),
+]
 COMBINERS = [
     Case("corruption_mixture", lambda seed: CorruptionMixture()),
     Case("fisher", lambda seed: FisherCombiner()),

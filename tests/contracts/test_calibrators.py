@@ -65,7 +65,7 @@ def test_degenerate_samples(calibrator_case: Any) -> None:
 
 def test_reloaded(calibrator_case: Any, tmp_path: Path) -> None:
     calibrator = fitted(calibrator_case)
-    assert clone(calibrator).get_params() == calibrator.get_params()
+    assert repr(clone(calibrator)) == repr(calibrator)
     codec.dump(calibrator, tmp_path / "object")
     found = codec.load(tmp_path / "object").p_values(sample(seed=1), LENGTHS)
     np.testing.assert_allclose(found, calibrator.p_values(sample(seed=1), LENGTHS))

@@ -47,7 +47,11 @@ def test_trained_on_what_it_judges_it_still_finds_them(ensemble_of: Make, store_
 def test_a_value_that_a_third_have_is_not_odd_for_having_been_learnt(ensemble_of: Make) -> None:
     codes = FIRST_VALUE + np.random.default_rng(0).integers(0, 3, (1500, 1))
     X = SequenceStore.from_codes(
-        codes, np.ones(1500, np.int64), fields=(Field("kind", "categorical", FIRST_VALUE + 3),), closed=False
+        codes,
+        np.ones(1500, np.int64),
+        fields=(Field("kind", "categorical", FIRST_VALUE + 3),),
+        entity=1 + np.arange(1500, dtype=np.int32),
+        closed=False,
     )
     p_value = ensemble_of(members={"ngram": NGramDetector(), "rarity": RarityDetector()}).fit(X).score(X).p_value
     assert np.mean(p_value <= 0.05) < 0.07

@@ -70,3 +70,10 @@ def test_rehearsed_sequences_come_behind_the_new_ones() -> None:
 def test_cloning_a_detector_does_not_copy_it() -> None:
     start = WarmStart(model(store((5, 4), 4)), MAPS)
     assert clone(start) is start
+
+
+def test_an_entity_that_is_not_learnt_from_is_as_good_as_unknown() -> None:
+    X = store((5, 4), 4, entities=4)
+    profile = NextEventModel.for_store(X.take(X.entity != 2), width=8).profile
+    assert profile is not None
+    assert not profile.weight[2].any() and profile.weight[1].any()

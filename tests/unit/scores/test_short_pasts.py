@@ -20,7 +20,7 @@ def _fitted(learnt_mean: float) -> tuple[ShortPasts, np.random.Generator]:
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.normal(0, 1, N), rng.normal(learnt_mean, 1, N)])
     places = np.concatenate([rng.integers(10, 50, N), np.ones(N, np.int64)])
-    return ShortPasts(SplitConformal()).fit(_column(values), places, np.arange(2 * N) >= N), rng
+    return ShortPasts(calibrator=SplitConformal()).fit(_column(values), places, np.arange(2 * N) >= N), rng
 
 
 def test_first_events_that_are_all_unlike_later_ones_are_not_odd_for_that() -> None:
@@ -44,7 +44,7 @@ def test_events_with_a_past_are_judged_by_held_out_ones_alone(learnt_mean: float
 
 def test_too_few_learnt_events_judge_nothing() -> None:
     rng = np.random.default_rng(0)
-    calibrator = ShortPasts(SplitConformal()).fit(
+    calibrator = ShortPasts(calibrator=SplitConformal()).fit(
         _column(rng.normal(size=110)), np.r_[np.full(100, 20), np.ones(10, np.int64)], np.arange(110) >= 100
     )
     assert calibrator.learnt_ is None

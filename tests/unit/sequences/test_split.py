@@ -37,6 +37,14 @@ def test_the_share_holds_over_entities_with_few_sequences() -> None:
     assert len(held) == 30
 
 
+def test_the_share_holds_where_most_entities_have_one_sequence() -> None:
+    entity = np.concatenate([np.arange(1, 901), np.repeat(np.arange(901, 951), 2)])
+    fitted, held = latest_per_entity(store(list(entity)), 0.2)
+    assert len(held) == pytest.approx(200, abs=12)
+    assert set(range(901, 951)) <= set(entity[fitted])
+    assert np.mean(entity[held] <= 900) == pytest.approx(0.9, abs=0.02)
+
+
 def test_whole_entities_stay_together() -> None:
     entity = np.repeat(np.arange(10), 4)
     fitted, held = entity_disjoint(store(list(entity)), 0.3, random_state=3)

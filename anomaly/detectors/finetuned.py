@@ -42,7 +42,7 @@ class FineTunedDetector(Detector):
 
     Parameters
     ----------
-    detector : with a sequence model, such as `NextEventDetector`; needed where `fit` is not given a trained one
+    detector : with a sequence model, such as `NeuralDetector`; needed where `fit` is not given a trained one
     unit : what is labelled and scored, "sequence" or "event"
     head, trains, top_k, rank, alpha, prevalence, max_epochs, patience, learning_rate
         See `anomaly.models.finetune.TuningPlan`.

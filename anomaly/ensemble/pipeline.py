@@ -25,7 +25,7 @@ from anomaly.errors import DataError
 from anomaly.features.segments import distinct, reported
 from anomaly.scores.calibration import ShortPasts
 from anomaly.sequences.pieces import scales
-from anomaly.sequences.split import latest_per_entity
+from anomaly.sequences.split import come_again, latest_per_entity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,8 +97,8 @@ class CalibratedEnsemble(Detector):
     corruptions : kinds of trouble, by name, that the combiner learns from and the power report counts
     aggregates : features of the members that read features
     unit : "sequence", or "event" where single events with their past are the items
-    held_out : share of the sequences (of the events where the event is the item) that calibrates, the latest of each
-        entity
+    held_out : share of the sequences that calibrates, the latest of each entity; where the event is the item and
+        entities have one sequence, of its events
     corrupted_events : held-out events, at most, that each kind of corruption damages
     random_state : seed of the split and of the corruptions
     """
@@ -106,7 +106,7 @@ class CalibratedEnsemble(Detector):
     reads = "sequences"
 
     keys_: NDArray[np.uint64] | None = None
-    """Where the event is the item, the sorted keys of what was learnt of each sequence; None where sequences are."""
+    """Where the latest events are held out, sorted keys of what was learnt of a sequence; None where sequences are."""
     labelled_: Any = None
     """What has learnt from labels, see `anomaly.artifact.labelled`; it ranks anew what was scored without them."""
 
@@ -155,7 +155,7 @@ class CalibratedEnsemble(Detector):
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
         train, held_out = self._split(self.seen(X))
-        self.keys_ = None if self.unit == "sequence" else distinct(train.keys())
+        self.keys_ = None if train.learnt is None else distinct(train.keys())
         self.bank_ = MemberBank(
             members=self.members, aggregates=self.aggregates, unit=self.unit, random_state=self.random_state
         )
@@ -244,7 +244,8 @@ class CalibratedEnsemble(Detector):
         return latest_per_entity(X, self.held_out, random_state=self.random_state)
 
     def _split(self, X: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
-        if self.unit == "sequence":
+        # The beginning of a visit vouches for its end, and nothing that was learnt does so for a visit to come.
+        if self.unit == "sequence" or come_again(X):
             train, latest = self._sequences(X)
             return X.take(train), X.take(latest)
         cut_N = np.maximum(((1 - self.held_out) * X.lengths).astype(np.int64), 1)

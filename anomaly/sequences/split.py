@@ -42,6 +42,11 @@ def latest_per_entity(store: SequenceStore, fraction: float = 0.2, random_state:
     return _pair(order[~late], order[late])
 
 
+def come_again(store: SequenceStore) -> bool:
+    """Return whether entities have several sequences, two on average, so that what is new begins another one."""
+    return store.n_entities > 1 and len(store) >= 2 * len(np.unique(store.entity))
+
+
 def chronological(store: SequenceStore, fraction: float = 0.2) -> Split:
     """Hold out the sequences that end last; without times, the last ones of the store."""
     _check(store, fraction)

@@ -21,18 +21,18 @@ from anomaly.sequences.store import FIRST_VALUE, Field, SequenceStore
 
 Make = Callable[..., Any]
 
-VALUES, LENGTH, ONCE = 200, 40, 80
+N, VALUES, LENGTH, ONCE = 150, 200, 80, 80
 EARLY = 16
 """Events whose past is shorter than that of any event that calibrates."""
 
 
 @pytest.fixture(scope="module")
 def clean() -> SequenceStore:
-    """Return 60 entities with favourites among many values; each of the last `ONCE` values occurs once."""
+    """Return entities with favourites among many values; each of the last `ONCE` values occurs once."""
     rng = np.random.default_rng(0)
-    n, total = 300, 300 * LENGTH
-    entity = 1 + np.arange(n) % 60
-    favourites = rng.integers(0, VALUES, (61, 8))[np.repeat(entity, LENGTH), rng.integers(0, 8, total)]
+    total = N * LENGTH
+    entity = 1 + np.arange(N)
+    favourites = rng.integers(0, VALUES, (N + 1, 8))[np.repeat(entity, LENGTH), rng.integers(0, 8, total)]
     crowd = np.minimum((2 * rng.pareto(0.7, total)).astype(np.int64), VALUES - 1)
     item = np.where(rng.random(total) < 0.5, favourites, crowd)
     item[_places(total)] = VALUES + np.arange(ONCE)
@@ -43,7 +43,7 @@ def clean() -> SequenceStore:
     )
     return SequenceStore.from_codes(
         FIRST_VALUE + np.stack([item, shop], 1),
-        np.full(n, LENGTH),
+        np.full(N, LENGTH),
         fields=fields,
         values=rng.normal(size=(total, 1)).astype(np.float32),
         entity=entity.astype(np.int32),
@@ -93,11 +93,11 @@ def test_events_with_a_short_past_are_not_odd_for_that(scored: Any, clean: Seque
 
 def test_a_longer_file_changes_no_score_of_what_was_learnt(fitted: Any, scored: Any, clean: SequenceStore) -> None:
     rng = np.random.default_rng(1)
-    place = np.repeat(np.arange(300) * LENGTH, LENGTH + 5) + np.tile(np.arange(LENGTH + 5), 300)
-    old = np.tile(np.arange(LENGTH + 5) < LENGTH, 300)
+    place = np.repeat(np.arange(N) * LENGTH, LENGTH + 5) + np.tile(np.arange(LENGTH + 5), N)
+    old = np.tile(np.arange(LENGTH + 5) < LENGTH, N)
     place = np.where(old, place, rng.integers(0, clean.n_events, len(place)))
     flat = {name: getattr(clean, name)[place] for name in ("codes", "values", "delta", "time", "row")}
-    grown = replace(clean, **flat, offsets=np.arange(301) * (LENGTH + 5))
+    grown = replace(clean, **flat, offsets=np.arange(N + 1) * (LENGTH + 5))
     np.testing.assert_allclose(fitted.score(grown).score[old], scored.score, atol=1e-9)
 
 

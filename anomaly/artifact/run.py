@@ -50,6 +50,9 @@ class Run:
         self.path = Path(path)
         self.allow = tuple(allow)
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     @classmethod
     def create(cls, path: Path | str, config: str, *, overwrite: bool = False, allow: Sequence[str] = ()) -> Self:
         """Begin a run, or go on with one that was killed and has the same configuration.

@@ -31,6 +31,8 @@ def command(settings: Settings) -> None:
         stories = _tell(run, values, values["language"])
         for story in stories:
             print_story(console, story)
+        if run.ensemble.labelled_ is not None and run.ensemble.labelled_.helps_:
+            console.note("note: the score without labels is explained; what the labels moved is in the run's scores")
         if out is None:
             return
         if values["language"] == "zh" and out.suffix in PICTURES and not _draws_chinese():

@@ -33,7 +33,7 @@ _WORDS = {
     "here": ("here", "此处"),
     "habits": ("Against the owner's other sequences", "与自身其他序列相比"),
     "crowd": ("Against usual sequences", "与通常的序列相比"),
-    "nearest": ("Most alike among the usual", "最相似的正常序列"),
+    "nearest": ("Most alike among the usual, and how far", "最相似的正常序列及距离"),
     "edit": ("It would be unremarkable", "若要不再异常"),
     "checks": ("Features of each member, by its parts and by SHAP", "各成员的特征：自身分解与 SHAP"),
     "exact": (

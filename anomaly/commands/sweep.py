@@ -91,7 +91,7 @@ def plan_of(values: dict[str, Any], out: Path) -> Plan:
     return Plan(
         competitors=_chosen(sweep["competitors"], values["only"]),
         data=_sets(sweep["data"], sweep["rows"], out),
-        seeds=sweep["seeds"],
+        seeds=_seeds(sweep["seeds"]),
         labels=sweep["labels"],
         limits=limits,
         workers=workers_for(values["workers"], limits),
@@ -99,6 +99,13 @@ def plan_of(values: dict[str, Any], out: Path) -> Plan:
         retry=values["retry"],
         steady=sweep["steady"],
     )
+
+
+def _seeds(seeds: Any) -> list[int]:
+    if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
+        shown = f"[{','.join(map(str, seeds))}]" if isinstance(seeds, list) else seeds
+        raise ConfigError(f"sweep.seeds={shown}: expected whole numbers from 0, such as [0,1]")
+    return seeds
 
 
 def _chosen(groups: dict[str, Any], only: Sequence[str] | None) -> dict[str, Any]:

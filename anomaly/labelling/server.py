@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import sys
 from typing import TYPE_CHECKING
 
 from anomaly.errors import ConfigError
@@ -19,7 +21,7 @@ KEEP_ALIVE = 120
 
 
 def serve(desk: Desk, gate: Gate, *, host: str, port: int, say: Callable[[str], None]) -> None:
-    """Answer until interrupted.
+    """Answer until interrupted or terminated.
 
     Parameters
     ----------
@@ -50,6 +52,8 @@ def serve(desk: Desk, gate: Gate, *, host: str, port: int, say: Callable[[str], 
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE,
     )
+    # A service manager ends a server by this signal; what follows the session is to happen then as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with listener:
         uvicorn.Server(config).run(sockets=[listener])
 

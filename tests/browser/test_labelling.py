@@ -58,10 +58,14 @@ def test_a_whole_session_by_keyboard_alone(serve, sit):
     assert server.rows()[-1].typology == "refund ring"
     assert page.get_attribute("label:nth-of-type(3) input[name=kind]", "value") == "refund ring"
 
-    # Help, then a search for the first case, whose verdict can be seen and corrected.
+    # Help, then a search for nothing that is left at once, and one for the first case, whose verdict can be corrected.
     key.press("?")
     assert page.is_visible("#help")
     key.press("Escape")
+    key.press("/")
+    key.type("nothing")
+    key.press("Escape")
+    assert not page.is_visible("#search")
     first = next(iter(seen))
     key.press("/")
     key.type(first)
@@ -130,6 +134,14 @@ def test_two_browsers_on_one_queue(serve, sit):
     assert (last.item, last.verdict, last.policy) == (disputed, "normal", "lead")
     assert disputed in waiting
     assert "κ" in eve.page.inner_text(".progress")
+
+
+def test_a_server_that_is_told_to_end_keeps_what_it_learnt(serve_apart, sit):
+    server = serve_apart()
+    sit(server).press("a")
+    server.process.terminate()
+    assert server.process.wait() == 0
+    assert (server.run / "learner").is_dir()
 
 
 def test_a_server_killed_in_the_middle_of_a_label_loses_and_doubles_nothing(serve_apart, sit):

@@ -83,6 +83,7 @@ def test_bad_rows_may_be_dropped_up_to_a_limit(tmp_path: Path, capsys: pytest.Ca
         ("train", ["init_from=."], "no run; give a folder"),
         ("simulate", ["out=x", "users=abc"], "users='abc': expected a number"),
         ("sweep", ["out=x", "workers=abc"], "workers=abc: expected a number"),
+        ("sweep", ["out=x", "sweep.seeds=[0,a]"], "sweep.seeds=[0,a]: expected whole numbers from 0"),
         ("label", ["run=.", "leads=ann"], "leads=ann: expected a list, such as leads=[ann]"),
         ("finetune", ["run=.", "labels=x", "out=y", "folds=1"], "folds=1: expected a whole number from 2"),
         ("explain", ["run=."], ".: no run; give a folder"),

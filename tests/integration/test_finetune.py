@@ -56,6 +56,16 @@ def test_the_run_says_what_it_learnt_from(run: Path, tuned: Path) -> None:
     assert (tuned / "report.html").is_file()
 
 
+def test_an_explanation_says_that_it_tells_of_the_score_before_the_labels(
+    run: Path, tuned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "the score without labels is explained"
+    assert dispatch(["explain", f"run={tuned}", "top=1", "contrast=false"]) == 0
+    assert told in capsys.readouterr().err
+    assert dispatch(["explain", f"run={run}", "top=1", "contrast=false"]) == 0
+    assert told not in capsys.readouterr().err
+
+
 def refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     assert dispatch(["finetune", *arguments, "quiet=true"]) == 2
     lines = capsys.readouterr().err.strip().splitlines()

@@ -29,6 +29,10 @@ def assert_same_scores(a: pl.DataFrame, b: pl.DataFrame) -> None:
     assert (a["flagged"] == b["flagged"]).mean() > 0.999
 
 
+def test_a_run_says_where_it_lies() -> None:
+    assert repr(anomaly.Run("runs/a")) == "Run('runs/a')"
+
+
 def test_a_run_holds_what_it_should_and_no_pickle(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert names >= {

@@ -310,8 +310,12 @@ addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// Up and down in the list of results, Enter takes the first.
+// Up and down in the list of results, Enter takes the first; Escape leaves, where by itself it would empty the field.
 function walk(event) {
+  if (event.key === "Escape") {
+    event.preventDefault();
+    return $("#search").close();
+  }
   const rows = [...document.querySelectorAll("#results button")];
   const at = rows.indexOf(document.activeElement);
   if (event.key === "Enter" && at < 0) {

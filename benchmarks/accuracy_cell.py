@@ -22,7 +22,8 @@ from anomaly.sweeps.datasets import match
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from anomaly.ensemble.pipeline import CalibratedEnsemble, Scored
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
+    from anomaly.ensemble.scored import Scored
     from anomaly.events.encoder import EventEncoder
     from anomaly.sequences.build import Prepared
     from anomaly.sequences.store import SequenceStore

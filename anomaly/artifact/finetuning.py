@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from anomaly.artifact.labelled import LabelledRanking
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
-    from anomaly.ensemble.pipeline import CalibratedEnsemble, Scored
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
+    from anomaly.ensemble.scored import Scored
     from anomaly.events.checks import BadRows
 
 

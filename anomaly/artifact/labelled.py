@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from anomaly.active.items import Items
     from anomaly.detectors.finetuned import FineTunedDetector
-    from anomaly.ensemble.pipeline import CalibratedEnsemble, Scored
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
+    from anomaly.ensemble.scored import Scored
     from anomaly.sequences.store import SequenceStore
 
     Floats = NDArray[np.float64]

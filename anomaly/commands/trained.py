@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from anomaly.base import FeatureMatrix
     from anomaly.commands.plan import Plan
-    from anomaly.ensemble.pipeline import Scored
+    from anomaly.ensemble.scored import Scored
     from anomaly.events.readers import EventSource
     from anomaly.events.schema import EventSchema
     from anomaly.sequences.store import SequenceStore

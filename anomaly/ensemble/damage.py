@@ -52,7 +52,7 @@ def damage(
         for variant, kind in variants.items():
             events = n_events // (len(variants) * len(stores))
             parts = [
-                part for store in stores if (part := _judge_damaged(kind, _sample(store, events, rng), judge, rng))
+                part for store in stores if (part := _judge_damaged(kind, sample_of(store, events, rng), judge, rng))
             ]
             if parts:
                 p_values, lengths = zip(*parts, strict=True)
@@ -70,7 +70,7 @@ def _judge_damaged(kind: Corruption, whole: SequenceStore, judge: Judge, rng: np
     return judge(with_past(past, sample, corrupted.store), corrupted.touched)
 
 
-def _sample(store: SequenceStore, events: int, rng: np.random.Generator) -> SequenceStore:
+def sample_of(store: SequenceStore, events: int, rng: np.random.Generator) -> SequenceStore:
     """Draw sequences until they hold about `events` events."""
     order = rng.permutation(len(store))
     total = np.cumsum(store.lengths[order])

@@ -9,7 +9,7 @@ Shapes: T events, N sequences, n items (sequences or events), m statistics.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -18,14 +18,16 @@ from sklearn.base import clone
 from anomaly.base import Detector, Statistics
 from anomaly.ensemble.bank import BankReading, MemberBank
 from anomaly.ensemble.combine import CorruptionMixture
-from anomaly.ensemble.damage import damage
+from anomaly.ensemble.damage import damage, sample_of
 from anomaly.ensemble.power import power_rows
-from anomaly.ensemble.reference import Reference, calibrating, unlearnt
+from anomaly.ensemble.reference import Calibrating, Reference, joined, unlearnt
+from anomaly.ensemble.scored import Scored
 from anomaly.errors import DataError
 from anomaly.features.segments import distinct, reported
-from anomaly.scores.calibration import ShortPasts
+from anomaly.scores.calibration import STRANGER, ShortPasts
 from anomaly.sequences.pieces import scales
 from anomaly.sequences.split import come_again, latest_per_entity
+from anomaly.sequences.strangers import Acquaintance, as_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from anomaly.base import ScoreCalibrator, ScoreCombiner
     from anomaly.ensemble.bank import Unit
+    from anomaly.ensemble.reference import Part
     from anomaly.features.aggregates import SequenceAggregates
     from anomaly.sequences.corrupt import Corruption
     from anomaly.sequences.split import Split
@@ -54,36 +57,6 @@ ONE_LENGTH = 0.95
 """Share of sequences of one length from which on they are taken for windows."""
 FEW = 200
 """Held-out sequences below which pieces of them calibrate too, where ends are open."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """Scores of a store's reported items.
-
-    Attributes
-    ----------
-    score : (n,) -log10 of the calibrated p-value of the combined evidence
-    p_value : (n,)
-    member_names, member_scores : m names; (n, m) -log10 of each member's own p-value
-    item_event : (n,) flat place of the item's event where the item is an event, else None
-    event_score : (T,) -log10 of `event_p_value`
-    event_p_value : (T,) conformal over held-out events; 1 where the event is the past of others
-    event_field : (T,) index into `event_field_names` of the field that carried most
-    event_fields : (T, F) evidence of each field
-    posterior : (n,) belief that the item is anomalous, where labels have been learnt; score and p-value follow it
-    """
-
-    score: Floats
-    p_value: Floats
-    member_names: tuple[str, ...]
-    member_scores: Floats
-    item_event: NDArray[np.int64] | None
-    event_score: Floats
-    event_p_value: Floats
-    event_field: NDArray[np.int64]
-    event_fields: NDArray[np.float32]
-    event_field_names: tuple[str, ...]
-    posterior: Floats | None = None
 
 
 class CalibratedEnsemble(Detector):
@@ -107,6 +80,11 @@ class CalibratedEnsemble(Detector):
 
     keys_: NDArray[np.uint64] | None = None
     """Where the latest events are held out, sorted keys of what was learnt of a sequence; None where sequences are."""
+    has_strangers_ = False
+    """Whether sequences of which nothing was learnt, or of whose entity, are judged among their like."""
+    known_: NDArray[np.int64] | None = None
+    only_: NDArray[np.uint64] | None = None
+    """What was learnt of entities, see `Acquaintance`; None where there are none."""
     labelled_: Any = None
     """What has learnt from labels, see `anomaly.artifact.labelled`; it ranks anew what was scored without them."""
 
@@ -154,6 +132,7 @@ class CalibratedEnsemble(Detector):
         if len(X) < SMALLEST:
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
+        self.has_strangers_, self.known_, self.only_ = False, None, None
         train, held_out = self._split(self.seen(X))
         self.keys_ = None if train.learnt is None else distinct(train.keys())
         self.bank_ = MemberBank(
@@ -161,7 +140,8 @@ class CalibratedEnsemble(Detector):
         )
         self.bank_.fit(train, held_out=unlearnt(held_out), workspace=workspace, progress=progress)
         progress("calibrating")
-        reference = self._calibrate(held_out)
+        strangers = self._strangers(train, held_out, X)
+        reference = self._calibrate(self.seen(held_out), strangers)
         progress("learning from corruptions")
         self._learn(reference)
         self._calibrate_evidence(reference)
@@ -179,16 +159,21 @@ class CalibratedEnsemble(Detector):
         known: BankReading | None = self.__dict__.pop("_held_out_reading", None)
         if known is None:
             return self.score(X)
-        X = self.seen(X)
         train, held_out = self._sequences(X)
+        X = self.seen(X)
         found = BankReading.concat([self.bank_.read(X.take(train)), known])
         return self._score(X, found.in_order(X, np.concatenate([train, held_out])))
 
     def seen(self, X: SequenceStore) -> SequenceStore:
-        """Return the store with its ends open where in training they told nothing, and what was learnt of it named."""
+        """Return the store with its ends open where in training they told nothing, and what was learnt of it named.
+
+        Of entities of which nothing else is known nothing is known: their profiles would vouch for what made them.
+        """
         if self.keys_ is not None and X.learnt is None:
             X = replace(X, learnt=X.longest_known(self.keys_))
-        return replace(X, closed=X.closed and self.closed_)
+        X = replace(X, closed=X.closed and self.closed_)
+        strange = self._strange(X) & (X.entity > 0)
+        return replace(X.for_edits(), entity=np.where(strange, 0, X.entity)) if strange.any() else X
 
     def score_unlabelled(self, X: SequenceStore) -> Scored:
         """Return the scores as they are without labels."""
@@ -258,29 +243,68 @@ class CalibratedEnsemble(Detector):
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the rows of the reported items, or of some, and the length that names each one's bucket."""
         if self.unit == "sequence":
-            return np.arange(len(X)), X.lengths
+            return np.arange(len(X)), self.buckets(X)
         kept_T = reported(X)[1] if kept_T is None else kept_T
-        return np.flatnonzero(kept_T), X.position()[kept_T] + 1
+        return np.flatnonzero(kept_T), self._places(X)[kept_T]
 
-    def _calibrate(self, held_out: SequenceStore) -> Reference:
+    def buckets(self, X: SequenceStore) -> NDArray[np.int64]:
+        """Return (N,) what names the bucket of each sequence: its length, and `STRANGER` more if nobody knows whose."""
+        buckets: NDArray[np.int64] = X.lengths + STRANGER * self._strange(X)
+        return buckets
+
+    def _strange(self, X: SequenceStore) -> NDArray[np.bool_]:
+        """Return (N,) whether nothing was learnt that tells of whose a sequence is."""
+        if not self.has_strangers_:
+            return np.zeros(len(X), bool)
+        if self.known_ is not None and self.only_ is not None:
+            return Acquaintance(self.known_, self.only_).lacks(X)
+        return np.zeros(len(X), bool) if X.learnt is None else X.learnt == 0
+
+    def _places(self, X: SequenceStore) -> NDArray[np.int64]:
+        """Return (T,) what names the bucket of each event: its place from 1, and `STRANGER` more as for sequences."""
+        places: NDArray[np.int64] = X.position() + 1 + np.repeat(self.buckets(X) - X.lengths, X.lengths)
+        return places
+
+    def _strangers(self, train: SequenceStore, held_out: SequenceStore, X: SequenceStore) -> list[Calibrating]:
+        """Return held-out sequences of which something was learnt as if nothing were; none where too few are known."""
+        learnt = Acquaintance.of(train)
+        some = sample_of(held_out, self.corrupted_events, np.random.default_rng(self.random_state))
+        if X.n_entities > 1:
+            some = some.take(learnt.known[some.entity] > 0)
+        if len(some) < SMALLEST or (X.n_entities <= 1 and some.learnt is None):
+            return []
+        self.has_strangers_ = True
+        if X.n_entities > 1:
+            self.known_, self.only_ = learnt
+        return [Calibrating.of(some)._replace(X=as_strangers(some, X))]
+
+    def _calibrate(self, held_out: SequenceStore, strangers: list[Calibrating]) -> Reference:
         """Calibrate members and events, and return the items that they were calibrated on."""
-        reading = self.bank_.read(held_out)
+        own = Calibrating.of(held_out)
+        readings = [(part, self.bank_.read(part.X)) for part in (own, *strangers)]
         if self.unit == "sequence":
-            self._held_out_reading = reading
-        self.names_ = reading.statistics.names
-        kept_T, learnt_T = calibrating(held_out)
-        events, places = self._events(held_out, reading, kept_T)
-        self.event_calibrator_ = ShortPasts(calibrator=clone(self.calibrator)).fit(events, places, learnt_T[kept_T])
-        items, lengths = self._items(held_out, kept_T)
-        statistics, pieces = _rows(reading.statistics, items), self._pieces(held_out)
-        if pieces:
-            statistics = Statistics.concat([statistics, *(self.bank_.read(X).statistics for X in pieces)])
-            lengths = np.concatenate([lengths, *(X.lengths for X in pieces)])
-        learnt = np.zeros(len(lengths), bool) if self.unit == "sequence" else learnt_T[items]
+            self._held_out_reading = readings[0][1]
+        self.names_ = readings[0][1].statistics.names
+        self.event_calibrator_ = ShortPasts(calibrator=clone(self.calibrator))
+        self.event_calibrator_.fit(*joined([self._events_of(part, reading) for part, reading in readings]))
+        parts, pieces = [self._items_of(part, reading) for part, reading in readings], self._pieces(held_out)
+        parts += [(self.bank_.read(X).statistics, self.buckets(X), np.zeros(len(X), bool)) for X in pieces]
+        statistics, lengths, learnt = joined(parts)
         new = np.flatnonzero(~learnt)
         self.calibrator_ = self._calibrator(pieces, len(held_out)).fit(_rows(statistics, new), lengths[new])
         P_nm = self.calibrator_.p_values(statistics, lengths)
-        return Reference(unlearnt(held_out), pieces, P_nm, lengths, learnt)
+        shown = np.repeat([1 <= k <= len(strangers) for k in range(len(parts))], [len(part[1]) for part in parts])
+        return Reference(unlearnt(held_out), pieces, P_nm, lengths, learnt, ~(learnt | shown))
+
+    def _items_of(self, part: Calibrating, reading: BankReading) -> Part:
+        """Return what calibrates members."""
+        items, lengths = self._items(part.X, part.kept_T)
+        learnt = np.zeros(len(items), bool) if self.unit == "sequence" else part.learnt_T[items]
+        return _rows(reading.statistics, items), lengths, learnt
+
+    def _events_of(self, part: Calibrating, reading: BankReading) -> Part:
+        """Return what calibrates the scores of events."""
+        return *self._events(part.X, reading, part.kept_T), part.learnt_T[part.kept_T]
 
     def _pieces(self, held_out: SequenceStore) -> list[SequenceStore]:
         """Return pieces of few held-out sequences, scale by scale; none where ends mean something."""
@@ -315,7 +339,7 @@ class CalibratedEnsemble(Detector):
         questions = np.array([CONTRAST in name.partition(".")[2] for name in self.names_], np.int64)
         self.combiner_ = clone(self.combiner or CorruptionMixture(doubt=DOUBT[self.unit]))
         self.combiner_.fit(
-            reference.P_nm[~reference.learnt], P_corrupted, kinds if lessons else None, questions=questions
+            reference.P_nm[reference.teaches], P_corrupted, kinds if lessons else None, questions=questions
         )
 
     def _judge(self, store: SequenceStore, touched: NDArray[np.bool_]) -> tuple[Floats, NDArray[np.int64]]:
@@ -329,7 +353,7 @@ class CalibratedEnsemble(Detector):
         evidence, lengths = self.combiner_.combine(reference.P_nm), reference.lengths
         calibrator = ShortPasts(calibrator=self._calibrator(reference.pieces, len(reference.held_out)))
         self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths, reference.learnt)
-        evidence, lengths = evidence[~reference.learnt], lengths[~reference.learnt]
+        evidence, lengths = evidence[reference.teaches], lengths[reference.teaches]
         self.reference_p_values_ = self._p_of_evidence(evidence, lengths)
         self.reference_scores_ = -np.log10(self.reference_p_values_)
         typical = int(np.median(lengths))
@@ -348,8 +372,8 @@ class CalibratedEnsemble(Detector):
     def _events(
         self, X: SequenceStore, reading: BankReading, kept_T: NDArray[np.bool_]
     ) -> tuple[Statistics, NDArray[np.int64]]:
-        """Return the evidence of some events, and the place of each in its sequence."""
-        return _column(reading.fields_TF[kept_T].sum(axis=1, dtype=np.float64)), X.position()[kept_T] + 1
+        """Return the evidence of some events, and what names their buckets."""
+        return _column(reading.fields_TF[kept_T].sum(axis=1, dtype=np.float64)), self._places(X)[kept_T]
 
     def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
         p, kept_T = np.ones(X.n_events), reported(X)[1]

@@ -241,7 +241,7 @@ class EnsembleExplainer(Explainer):
         found = self.ensemble.bank_.read(X, known).statistics
         if self.ensemble.unit == "event":
             found = replace(found, values=found.values[X.offsets[1:] - X.offsets[0] - 1])
-        return found, X.lengths
+        return found, self.ensemble.buckets(X)
 
     def _low(self, statistics: Statistics, lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return (n, m) whether a statistic of which both tails are odd lies in the lower half of its reference."""

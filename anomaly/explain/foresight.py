@@ -78,7 +78,8 @@ class Foresight:
             values[:, at] = found.values
             moved += at
         p_nm = self.e.p_nm[copies.rows]
-        anew = self.ensemble.calibrator_.p_values(Statistics(values, self.e.statistics), copies.left.lengths)
+        found = Statistics(values, self.e.statistics)
+        anew = self.ensemble.calibrator_.p_values(found, self.ensemble.buckets(copies.left))
         p_nm[:, moved] = anew[:, moved]
         evidence_n: Floats = self.ensemble.combiner_.combine(p_nm)
         return evidence_n

@@ -28,6 +28,8 @@ SMALL = 200
 
 PLACES = 4 ** np.arange(16)
 """Places of an event in its sequence, from 1, up to which pasts are as short; a first event has none."""
+STRANGER = 1 << 40
+"""Added to the length of what belongs to an entity that nobody knows, so that such items have buckets of their own."""
 FEW = 19
 """Items below which a p-value cannot reach 5%."""
 
@@ -111,13 +113,13 @@ class ShortPasts(ScoreCalibrator):
         learnt = np.zeros(len(lengths), bool) if learnt is None else learnt
         self.held_out_ = self._fit(statistics, lengths, ~learnt)
         self.learnt_ = self._fit(statistics, lengths, learnt) if learnt.sum() >= FEW else None
-        self.short_ = np.isin(np.arange(len(PLACES) + 1), np.searchsorted(PLACES, lengths[learnt]))
+        self.short_ = np.isin(np.arange(len(PLACES) + 1), _pasts(lengths[learnt]))
         return self
 
     def p_values(self, statistics: Statistics, lengths: NDArray[np.int64]) -> Floats:
         """Return (n, m) p-values in (0, 1]."""
         p: Floats = self.held_out_.p_values(statistics, lengths)
-        rows = np.flatnonzero(self.short_[np.searchsorted(PLACES, lengths)])
+        rows = np.flatnonzero(self.short_[_pasts(lengths)])
         if self.learnt_ is not None and len(rows):
             some = replace(statistics, values=statistics.values[rows])
             p[rows] = np.maximum(p[rows], self.learnt_.p_values(some, lengths[rows]))
@@ -130,9 +132,14 @@ class ShortPasts(ScoreCalibrator):
 
 def hardly_any(lengths: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Mark the places in whose bucket hardly one of some others lies."""
-    counts = np.bincount(np.searchsorted(PLACES, among), minlength=len(PLACES) + 1)
-    few: NDArray[np.bool_] = (counts < FEW)[np.searchsorted(PLACES, lengths)]
+    counts = np.bincount(_pasts(among), minlength=len(PLACES) + 1)
+    few: NDArray[np.bool_] = (counts < FEW)[_pasts(lengths)]
     return few
+
+
+def _pasts(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the bucket of `PLACES` that each place lies in, a stranger's as any other."""
+    return np.searchsorted(PLACES, lengths % STRANGER)
 
 
 def with_tail(sample: Floats, share: float = 0.05) -> tuple[Floats, Floats]:
@@ -204,7 +211,15 @@ def length_edges(lengths: NDArray[np.int64], smallest: int) -> NDArray[np.int64]
     """Return bucket edges at powers of four, merged from below until each bucket holds `smallest` items.
 
     Wide buckets on purpose: in narrow ones the odd sequences of odd length would be judged against each other.
+    Strangers are never among the known.
     """
+    strange = lengths >= STRANGER
+    if strange.any():
+        known, strangers = (
+            length_edges(lengths[~strange], smallest),
+            length_edges(lengths[strange] - STRANGER, smallest),
+        )
+        return np.concatenate([known, [STRANGER], STRANGER + strangers])
     edges: list[int] = []
     rest = np.sort(lengths)
     for edge in 4 ** np.arange(1, 16):

@@ -52,4 +52,5 @@ def with_past(past: SequenceStore, reported: SequenceStore, fresh: SequenceStore
     }
     filled = (fresh.lengths > 0) & (context_N > 0)
     flat["delta"][(offsets[:-1] + context_N)[filled]] = reported.delta[reported.offsets[:-1]][owner_N[filled]]
-    return replace(fresh, **flat, offsets=offsets, context=context_N, event_ids=None)
+    learnt = None if past.learnt is None or fresh.learnt is None else past.learnt[owner_N] + fresh.learnt
+    return replace(fresh, **flat, offsets=offsets, context=context_N, event_ids=None, learnt=learnt)

@@ -55,7 +55,9 @@ def test_a_number_that_is_cut_off_is_told_as_a_bound_and_its_usual_range_with_it
     part_T = np.zeros(len(values))
     part_T[t] = e.evidence_n[0]
     reasons, p = {("UNUSUAL_VALUE", "amount"): part_T}, {("UNUSUAL_VALUE", "amount"): e.p_value_n}
-    odd = replace(e, store=replace(e.store, values=values), reasons=reasons, reason_p=p).take(np.array([0]))
+    # Of an owner whom nobody knows nothing is new, which would be told in place of the range.
+    store = replace(e.store, values=values, entity=np.zeros_like(e.store.entity))
+    odd = replace(e, store=store, reasons=reasons, reason_p=p).take(np.array([0]))
     largest = quantity(float(encoder.bins_["amount"].restore(np.float32([CLIP]))[0]))
     for language, told in (("en", "is out of its usual range"), ("zh", "超出通常范围")):
         sentence = Narrator(explainer, contrast=False, language=language).tell(odd)[0].sentences()[0]

@@ -26,12 +26,12 @@ def store(context: list[int]) -> SequenceStore:
 
 
 def test_what_is_taken_off_and_put_back_is_what_it_was() -> None:
-    X = store([2, 0, 4, 3])
+    X = replace(store([2, 0, 4, 3]), learnt=np.array([2, 0, 1, 3]))
     past, fresh = without_past(X)
     assert fresh.lengths.tolist() == [4, 5, 4]
     back = with_past(past, fresh, fresh)
     whole = X.take([0, 1, 3])
-    for name in ("codes", "delta", "time", "row", "offsets", "context", "entity"):
+    for name in ("codes", "delta", "time", "row", "offsets", "context", "entity", "learnt"):
         np.testing.assert_array_equal(getattr(back, name), getattr(whole, name))
 
 

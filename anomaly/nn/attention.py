@@ -43,7 +43,8 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1))
         mixed = attend(*qkv.unbind(-3))
         x = x + self.dropout(self.out(mixed.flatten(-2)))
-        return x + self.dropout(self.mlp(self.norm2(x)))  # type: ignore[no-any-return]
+        after: Tensor = x + self.dropout(self.mlp(self.norm2(x)))
+        return after
 
 
 def padded_attention(frequency_E: Tensor, lengths_N: Tensor, longest: int, *, causal: bool) -> Attend:
@@ -87,7 +88,8 @@ def packed_attention(frequency_E: Tensor, cu_seqlens: Tensor, n_tokens: int, lon
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k = rotate(q, cos_M1E, sin_M1E), rotate(k, cos_M1E, sin_M1E)
         mixed = varlen_attn(q, k, v.contiguous(), ends, ends, longest, longest, window_size=window)
-        return mixed  # type: ignore[return-value]
+        # It returns a tuple only where more than the mixture is asked for.
+        return mixed if isinstance(mixed, Tensor) else mixed[0]
 
     return attend
 

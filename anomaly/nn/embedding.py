@@ -23,6 +23,8 @@ LARGEST = 1e6
 class FieldEmbedding(nn.Module):
     """One table for the codes of all fields; an event is the sum over its fields."""
 
+    starts_F: Tensor
+
     def __init__(self, sizes: Sequence[int], width: int) -> None:
         super().__init__()
         self.table = nn.EmbeddingBag(sum(sizes), width, mode="sum")
@@ -32,11 +34,12 @@ class FieldEmbedding(nn.Module):
 
     def forward(self, codes_TF: Tensor) -> Tensor:
         """Return (T, D)."""
-        return self.table(codes_TF + self.starts_F)  # type: ignore[no-any-return, operator]
+        x_TD: Tensor = self.table(codes_TF + self.starts_F)
+        return x_TD
 
     def one(self, f: int, codes_T: Tensor) -> Tensor:
         """Return (T, D), the vectors of one field."""
-        return nn.functional.embedding(codes_T + self.starts_F[f], self.table.weight)  # type: ignore[index]
+        return nn.functional.embedding(codes_T + self.starts_F[f], self.table.weight)
 
 
 class EventEmbedding(nn.Module):
@@ -76,7 +79,8 @@ class EventEmbedding(nn.Module):
         x_TD = self.fields(codes_TF.index_fill(1, self._unread(codes_TF), 0) if self.unread else codes_TF)
         if self.numbers is not None:
             x_TD = x_TD + by_rows(self.numbers, self._numbers(values_TG, log_gap_T))
-        return self.dropout(self.norm(x_TD))  # type: ignore[no-any-return]
+        out_TD: Tensor = self.dropout(self.norm(x_TD))
+        return out_TD
 
     def _unread(self, codes_TF: Tensor) -> Tensor:
         return torch.tensor(self.unread, device=codes_TF.device)

@@ -7,6 +7,7 @@ Shapes: T packed events, N sequences, L longest sequence of the batch, D width, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -37,7 +38,7 @@ class Carry:
     state_KND: Tensor | None = None
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """What all encoders promise.
 
     Attributes
@@ -51,6 +52,7 @@ class Encoder(nn.Module):
     open = False
     past: int | None = None
 
+    @abstractmethod
     def forward(
         self, x_TD: Tensor, start_ND: Tensor, cu_seqlens: Tensor, longest: int, carry: Carry | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -58,7 +60,6 @@ class Encoder(nn.Module):
 
         No sequence is longer than `longest`, a number of the host's: to ask a device for it is to wait for the device.
         """
-        raise NotImplementedError
 
 
 def build_encoder(cell: Cell, *, width: int, layers: int, heads: int, dropout: float, causal: bool = True) -> Encoder:
@@ -181,7 +182,8 @@ class TransformerEncoder(Encoder):
     def _blocks(self, x: Tensor, attend: Attend) -> Tensor:
         for block in self.blocks:
             x = block(x, attend)
-        return self.norm(x)  # type: ignore[no-any-return]
+        normed: Tensor = self.norm(x)
+        return normed
 
     def _frequency(self) -> Tensor:
         assert isinstance(self.frequency, Tensor)

@@ -211,22 +211,28 @@ def _fields(X: SequenceStore, e: Any, truth: dict[str, Any]) -> dict[str, float]
 
 
 def _fidelity(explainer: EnsembleExplainer, X: SequenceStore, e: Any) -> dict[str, Any]:
+    """Return by share the mean fall of every order, and of ours to cut what it lacks to occlusion's, with its error."""
     base = e.score_n[: len(X)]
     rng = np.random.default_rng(1)
     orders = {"look": e.rank_T[: X.n_events], "cut": e.cut_T[: X.n_events]}
     orders["occlusion"] = _occlusion(explainer, X, base)
     found: dict[str, Any] = {}
     for share in SHARES:
-        row = {name: _drop(explainer, X, order, share, base) for name, order in orders.items()}
-        row["random"] = float(np.mean([_drop(explainer, X, rng.random(X.n_events), share, base) for _ in range(3)]))
+        falls = {name: _falls(explainer, X, order, share, base) for name, order in orders.items()}
+        falls["random"] = np.mean([_falls(explainer, X, rng.random(X.n_events), share, base) for _ in range(3)], axis=0)
+        behind = falls["occlusion"] - falls["cut"]
+        row = {name: float(fall.mean()) for name, fall in falls.items()}
+        row |= {"behind_occlusion": float(behind.mean()), "standard_error": float(behind.std() / np.sqrt(len(behind)))}
         found[f"{share:.0%}"] = row
     return found
 
 
-def _drop(explainer: EnsembleExplainer, X: SequenceStore, rank_T: Floats, share: float, base: Floats) -> float:
+def _falls(explainer: EnsembleExplainer, X: SequenceStore, rank_T: Floats, share: float, base: Floats) -> Floats:
+    """Return (N,) how far the scores fall without a share of the events, those of the highest rank."""
     taken = np.maximum(np.ceil(share * X.lengths), 1).astype(np.int64)
     left = without(X, _ranks(X, rank_T) >= np.repeat(taken, X.lengths))
-    return float((base - explainer.ensemble.score(left).score).mean())
+    falls: Floats = base - explainer.ensemble.score(left).score
+    return falls
 
 
 def _occlusion(explainer: EnsembleExplainer, X: SequenceStore, base: Floats) -> Floats:

@@ -38,7 +38,8 @@ SMALLEST = 2
 class FineTunedDetector(Detector):
     """A trained sequence model with a head on its vectors that has learnt from labels.
 
-    Where labels are missing, or too few to be cross-fitted, the scores are those of the model without labels.
+    Where labels are missing, or too few to be cross-fitted, the scores are those of the model without labels. Single
+    events are tuned on what leads up to them; a model that judges with the whole sequence at hand scores them so.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ class FineTunedDetector(Detector):
             vectors: NDArray[np.float32] = detector._embed(X)
             return vectors
         model, carried = detector._on_device(), detector._carried(X)
-        out = np.zeros((X.n_events, model.embedding_width), np.float32)
+        out = np.zeros((X.n_events, len(model.start)), np.float32)
         for batch, pieces in detector._batches(X):
             carry = carried.begin(pieces)
             places, kept = _fresh(pieces, int(X.offsets[0]))

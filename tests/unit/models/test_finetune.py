@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from anomaly.detectors.finetuned import FineTunedDetector
+from anomaly.detectors.neural import NeuralDetector
 from anomaly.models.finetune import Lessons, Tuned, TuningPlan, fine_tune, make_folds
+from anomaly.models.objectives import EVENT_MODELS
 from anomaly.nn.adapters import TRAINS
 from anomaly.sequences.batch import cut
 
@@ -53,3 +56,15 @@ def test_the_share_of_lora_is_of_the_weights_that_the_model_has(tune: Callable[.
     whole = sum(p.numel() for p in tuned.model.parameters())
     # Two matrices of a cell of width 16, 48 x 16 each: 2 (48 + 16) additions of rank 2 for each.
     assert tuned.share == pytest.approx((2 * 2 * (48 + 16) + own) / (whole + own))
+
+
+@pytest.mark.parametrize("objective", EVENT_MODELS)
+def test_every_model_of_events_learns_what_single_events_are(objective: str, store_of: Make, model_of: Make) -> None:
+    store = store_of(np.full(10, 6))
+    y = np.resize([1, 0, -1], store.n_events)
+    cell = "transformer" if objective == "masked" else "gru"
+    detector = NeuralDetector(objective=objective, accelerator="cpu")
+    detector.model_ = model_of(store, cell, EVENT_MODELS[objective])  # type: ignore[index]
+    tuned = FineTunedDetector(unit="event", trains="full", max_epochs=1).fit(store, y, trained=detector)
+    assert np.isfinite(tuned.out_of_fold_[y >= 0]).all()
+    assert tuned.decision_function(store).shape == (store.n_events,)

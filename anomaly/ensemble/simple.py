@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LARGEST_P = 0.99
 """P-values count as no larger where their two ends count alike: those of silent statistics are 1, and one of them would
-outweigh all that others say (Fang et al. 2023, section 3, truncated Cauchy)."""
+outweigh all that others say (Fang et al. 2023, truncated Cauchy)."""
 
 
 class MeanRankCombiner(EqualWeights):

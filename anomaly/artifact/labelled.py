@@ -134,7 +134,7 @@ class LabelledRanking(Estimator):
     ) -> Floats | None:
         """Tune the network, and return its scores: of labelled items by copies that had not seen their labels."""
         self.network_ = None
-        trained = next((d for d in ensemble.bank_.event_members_.values() if hasattr(d, "model_")), None)
+        trained = next((d for d in ensemble.bank_.trained_members.values() if hasattr(d, "model_")), None)
         if self.network is None or trained is None or not folds:
             return None
         places = _places(X, scored)

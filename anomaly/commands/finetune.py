@@ -62,7 +62,7 @@ def _finetune(settings: Settings, labels: Any, events: Any, history: Any) -> Run
         console.progress("writing the report")
         report_run(out)
         finish_finetuned(out, values["seed"])
-        _show(console, out)
+        _show(console, out, asked=network is not None)
     return out
 
 
@@ -80,7 +80,7 @@ def _network(values: dict[str, Any]) -> FineTunedDetector | None:
     return FineTunedDetector(detector=None, random_state=values["seed"], **{name: values[name] for name in names})
 
 
-def _show(console: Console, run: Run) -> None:
+def _show(console: Console, run: Run, *, asked: bool) -> None:
     told, scores = run.facts["finetuned"], run.scores
     console.say(f"{told['anomalous']} anomalous and {told['normal']} normal labels learnt")
     if told["share"] is not None:
@@ -90,6 +90,8 @@ def _show(console: Console, run: Run) -> None:
         )
         if not told["network_heard"]:
             console.say("hidden labels are not ranked better with the network: the ranking does without it")
+    elif asked:
+        console.note("note: no network has learnt: the run has none, or a class has too few labels to hide some")
     if told["precision_before"] is not None:
         before, after = told["precision_before"], told["precision_after"]
         console.say(f"average precision of hidden labels: {before:.3f} without the others, {after:.3f} with them")

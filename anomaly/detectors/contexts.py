@@ -101,7 +101,9 @@ class Chain:
 
     def rows(self, X: SequenceStore) -> Rows:
         """Return the column's rows; the end symbols follow after all events."""
-        value, kept = as_ints(X.codes[:, self.column], self.n_values), reported(X)[1]
+        value, kept = as_ints(X.codes[:, self.column], self.n_values - 1), reported(X)[1]
+        # A code that the column does not have is not its end.
+        value += value == self.n_values - 2
         sequence = self._with_ends(X.sequence_of_event(), X)
         fold = sequence if X.learnt is None else self._with_ends(X.fold_of_event(), X)
         if self.ends:

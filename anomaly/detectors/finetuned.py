@@ -38,7 +38,8 @@ SMALLEST = 2
 class FineTunedDetector(Detector):
     """A trained sequence model with a head on its vectors that has learnt from labels.
 
-    Where labels are missing, or too few to be cross-fitted, the scores are those of the model without labels.
+    Where labels are missing, or too few to be cross-fitted, the scores are those of the model without labels. Single
+    events are tuned on what leads up to them; a model that judges with the whole sequence at hand scores them so.
 
     Parameters
     ----------
@@ -144,23 +145,18 @@ class FineTunedDetector(Detector):
     @torch.inference_mode()
     def vectors(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (n, D) what the head reads of every item."""
-        detector = self.detector_
-        model = detector._on_device()
-        out = np.zeros((X.n_events if self.unit == "event" else len(X), model.embedding_width), np.float32)
-        total = np.zeros(len(X))
-        carried = detector._carried(X)
+        detector: Any = self.detector_
+        if self.unit == "sequence":
+            vectors: NDArray[np.float32] = detector._embed(X)
+            return vectors
+        model, carried = detector._on_device(), detector._carried(X)
+        out = np.zeros((X.n_events, len(model.start)), np.float32)
         for batch, pieces in detector._batches(X):
             carry = carried.begin(pieces)
-            if self.unit == "event":
-                places, kept = _fresh(pieces, int(X.offsets[0]))
-                out[places] = model.states(batch, carry)[1].float().cpu().numpy()[kept]
-            else:
-                # Pieces of one sequence weigh by their events.
-                weight = (pieces.end - pieces.begin).astype(np.float64)
-                np.add.at(out, pieces.sequence, model.embed(batch, carry).float().cpu().numpy() * weight[:, None])
-                np.add.at(total, pieces.sequence, weight)
+            places, kept = _fresh(pieces, int(X.offsets[0]))
+            out[places] = model.states(batch, carry)[1].float().cpu().numpy()[kept]
             carried.end(pieces, carry)
-        return out if self.unit == "event" else (out / np.maximum(total, 1)[:, None]).astype(np.float32)
+        return out
 
     def _tune(self, X: SequenceStore, y: Ints, folds: list[Ints], progress: Callable[..., None]) -> None:
         rng = np.random.default_rng(self.random_state)

@@ -54,9 +54,7 @@ class NeuralDetector(TrainedDetector, EventDetector):
 
     def decision_function(self, X: SequenceStore) -> NDArray[np.float64]:
         """Return (N,) the sum over fields of the largest surprisal, the strongest single statistic of the bank."""
-        self._check_fitted()
-        statistics = self.statistics(X)
-        return statistics.values[:, statistics.names.index("fields_largest")]
+        return self.statistics(X).column("fields_largest")
 
     @property
     def field_names(self) -> tuple[str, ...]:

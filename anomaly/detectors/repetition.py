@@ -44,7 +44,8 @@ class RepetitionDetector(EventDetector):
         # A number's bin or an hour that comes again says little; where there is nothing else it is what there is.
         kinds = np.array([field.kind == "categorical" for field in X.fields], bool)
         self.read_ = kinds if kinds.any() else np.ones(len(kinds), bool)
-        rates = [self._rates(X, f, field.size) for f, field in enumerate(X.fields)]
+        none = np.zeros(0), np.zeros(0)
+        rates = [self._rates(X, f, field.size) if self.read_[f] else none for f, field in enumerate(X.fields)]
         self.first_, self.again_ = [first for first, _ in rates], [again for _, again in rates]
         return self._set_scores(X)
 

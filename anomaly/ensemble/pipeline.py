@@ -353,14 +353,10 @@ class CalibratedEnsemble(Detector):
         evidence, lengths = self.combiner_.combine(reference.P_nm), reference.lengths
         calibrator = ShortPasts(calibrator=self._calibrator(reference.pieces, len(reference.held_out)))
         self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths, reference.learnt)
-        evidence, lengths = evidence[reference.teaches], lengths[reference.teaches]
-        self.reference_p_values_ = self._p_of_evidence(evidence, lengths)
+        self.reference_p_values_ = self._p_of_evidence(evidence[reference.teaches], lengths[reference.teaches])
         self.reference_scores_ = -np.log10(self.reference_p_values_)
-        typical = int(np.median(lengths))
         self.corrupted_scores_ = {
-            name: -np.log10(
-                self._p_of_evidence(self.combiner_.combine(P), own if reference.pieces else np.full(len(P), typical))
-            )
+            name: -np.log10(self._p_of_evidence(self.combiner_.combine(P), own))
             for name, (P, own) in self.damaged_.items()
         }
         del self.damaged_

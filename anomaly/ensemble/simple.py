@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+LARGEST_P = 0.99
+"""P-values count as no larger where their two ends count alike: those of silent statistics are 1, and one of them would
+outweigh all that others say (Fang et al. 2023, truncated Cauchy)."""
+
 
 class MeanRankCombiner(EqualWeights):
     """One minus the mean p-value: a p-value is the item's rank among the held-out items."""
@@ -33,7 +37,7 @@ class StoufferCombiner(EqualWeights):
 
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""
-        z_nm = -ndtri_exp(np.minimum(np.log(P_nm), -1e-12))
+        z_nm = -ndtri_exp(np.log(np.minimum(P_nm, LARGEST_P)))
         evidence: Floats = z_nm.mean(axis=1)
         return evidence
 
@@ -44,7 +48,7 @@ class CauchyCombiner(EqualWeights):
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""
         with np.errstate(over="ignore"):
-            total_n = (1.0 / np.tan(np.pi * np.clip(P_nm, 1e-300, 1 - 1e-12))).mean(axis=1)
+            total_n = (1.0 / np.tan(np.pi * np.clip(P_nm, 1e-300, LARGEST_P))).mean(axis=1)
         evidence: Floats = -np.log(np.arctan2(1.0, total_n) / np.pi)
         return evidence
 

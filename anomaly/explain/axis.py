@@ -82,7 +82,7 @@ class Axis:
 
     def peaks(self, x_T: Floats) -> NDArray[np.bool_]:
         """Return (T,) whether an event is its sequence's largest; the first of several."""
-        largest = self.ragged.reduce(np.maximum, x_T)[self.ragged.owner]
+        largest = self.ragged.largest(x_T)[self.ragged.owner]
         hits = np.flatnonzero(x_T == largest)
         first = hits[np.diff(self.ragged.owner[hits], prepend=-1) != 0]
         out = np.zeros(len(x_T), bool)

@@ -215,7 +215,7 @@ def _with_ends(axis: Axis, x_TF: Floats, ends_N: Any | None) -> _Rows:
 
 
 def _peaks(ragged: Ragged, x: Floats) -> Floats:
-    largest = ragged.reduce(np.maximum, x)[ragged.owner]
+    largest = ragged.largest(x)[ragged.owner]
     hits = np.flatnonzero(x == largest)
     out = np.zeros(len(x))
     out[hits[np.diff(ragged.owner[hits], prepend=-1) != 0]] = 1.0
@@ -268,8 +268,7 @@ def _longest_run(ragged: Ragged, x: Floats) -> Floats:
     """Mark the run of consecutive events with the largest sum, whose end is where the scan peaks (Page 1954)."""
     total = np.cumsum(x)
     before = np.concatenate([[0.0], total])[:-1]
-    drop = (np.abs(x).sum() + 1.0) * ragged.owner if len(x) else before
-    gain = total - (np.minimum.accumulate(before - drop) + drop)
+    gain = ragged.runs(x)
     end = np.flatnonzero(_peaks(ragged, gain))
     last = np.repeat(end, ragged.lengths[ragged.filled])
     place = np.arange(len(x))

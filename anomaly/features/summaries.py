@@ -19,21 +19,20 @@ Columns = dict[str, Float]
 def gap_columns(delta: NDArray[np.float32], offsets: NDArray[np.int64]) -> Columns:
     """Return statistics of the gaps between a sequence's events; NaN where there is none."""
     lengths = np.diff(offsets)
-    steps = np.nan_to_num(delta.astype(np.float64))
+    steps = np.maximum(np.nan_to_num(delta.astype(np.float64)), 0.0)
     first = offsets[:-1][lengths > 0]
+    steps[first] = 0.0
     gaps = np.maximum(lengths - 1, 0)
     n = np.where(gaps > 0, gaps, np.nan)
-    log = np.log1p(np.maximum(steps, 0.0))
-    log[first] = 0.0
-    zero = (steps <= 0).astype(np.float64)
+    log = np.log1p(steps)
+    zero = (steps == 0).astype(np.float64)
     zero[first] = 0.0
     smallest = log.copy()
     smallest[first] = np.inf
-    span = segment_sum(np.where(np.isin(np.arange(len(steps)), first), 0.0, np.maximum(steps, 0.0)), offsets)
+    span = segment_sum(steps, offsets)
     mean = segment_sum(log, offsets) / n
     spread = np.sqrt(np.maximum(segment_sum(log**2, offsets) / n - mean**2, 0.0))
     seconds = span / n
-    steps[first] = 0.0
     deviation = np.sqrt(np.maximum(segment_sum(steps**2, offsets) / n - seconds**2, 0.0))
     return {
         "span.log": np.log1p(span),

@@ -1,7 +1,7 @@
 """Autoencoders: a sequence through a bottleneck and back; what the bottleneck cannot hold is surprising.
 
 The decoder is given the latent vector and the places of the events. It never sees an event, its own or another's, so
-that all it knows of the sequence came through the bottleneck.
+that all it knows of the sequence came through the bottleneck; a field's head is given the event's earlier fields too.
 
 Shapes: T packed events, N sequences, D width, Z latent width.
 """

@@ -154,15 +154,16 @@ class _Pass:
         self.unlabelled = np.flatnonzero(lessons.y < 0)
         self.rng = np.random.default_rng(plan.random_state)
         self.model: Any = copy.deepcopy(model)
+        self.vectors = _vectors(self.model, lessons)
         self.still = plan.trains == "head"
+        whole = sum(p.numel() for p in self.model.parameters())
+        self._adapter = adapted(self.model, self.model.encoder, plan.trains, top_k=plan.top_k, rank=plan.rank)
         with torch.random.fork_rng():
             torch.manual_seed(plan.random_state)
-            self.head = LabelHead(kind=plan.head, width=model.embedding_width)
+            self.head = LabelHead(kind=plan.head, width=self.vectors.shape[1])
+            moved = self._adapter.__enter__()
             self.torch_state = torch.get_rng_state()
-        self.vectors = _vectors(self.model, lessons)
         self.head.anchor(self.vectors)
-        self._adapter = adapted(self.model, self.model.encoder, plan.trains, top_k=plan.top_k, rank=plan.rank)
-        moved, whole = self._adapter.__enter__(), sum(p.numel() for p in self.model.parameters())
         own = sum(p.numel() for p in self.head.parameters())
         self.share = (moved * whole + own) / (whole + own)
         encoder = [p for p in self.model.parameters() if p.requires_grad]

@@ -57,7 +57,8 @@ class TrainingPlan:
     max_time : after which it ends in any case, or None, see `time_limit`
     precision : "32-true", "bf16-mixed" or "auto"
     accelerator, devices : of the Lightning trainer; with more than one device each has a process of its own, which
-        takes its share of every batch, so that the loss is that of one
+        takes its share of every batch, so that the loss is that of one; but for contrastive models, whose crops are
+        told from those of the own share alone
     compile : whether kernels of a training step are fused; the first steps then take about a minute
     random_state : seed of weights, dropout and order
     """

@@ -23,12 +23,15 @@ def adversarial_losses(
     Parameters
     ----------
     embedding : the module whose output is shifted, in each of its calls
-    losses : runs the model; it is run twice
+    losses : runs the model; it is run twice, with the same random draws
     size : norm of an event's shift, as a share of the norm of its vector
     """
     seen: list[Tensor] = []
     watch = embedding.register_forward_hook(lambda module, given, out: seen.append(out))
-    loss_N, weight_N = losses()
+    device = next(embedding.parameters()).device
+    # The worst shift is that of these very crops, hidden events and dropped units.
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        loss_N, weight_N = losses()
     watch.remove()
     slopes = torch.autograd.grad(loss_N.sum(), seen, retain_graph=True, allow_unused=True)
     shifts = [_shift(out, slope, size) for out, slope in zip(seen, slopes, strict=True)]

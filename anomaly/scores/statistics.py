@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from anomaly.base import Statistics
+from anomaly.features.segments import segment_max, segment_mean, segment_sum, segment_top_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,25 +102,17 @@ class Ragged:
         self.starts = self.offsets[:-1][self.filled]
         self.owner = np.repeat(np.arange(len(self.lengths)), self.lengths)
 
-    def reduce(self, ufunc: np.ufunc, x: Floats) -> NDArray[np.float64]:
-        """Return (N, ...) the reduction of x (T, ...) within each sequence."""
-        out = np.zeros((len(self.lengths), *x.shape[1:]), np.float64)
-        if len(self.starts):
-            out[self.filled] = ufunc.reduceat(np.asarray(x, np.float64), self.starts, axis=0)
-        return out
-
     def sum(self, x: Floats) -> NDArray[np.float64]:
         """Return (N, ...) sums."""
-        return self.reduce(np.add, x)
+        return segment_sum(x, self.offsets)
 
     def mean(self, x: Floats) -> NDArray[np.float64]:
-        """Return (N,) means."""
-        mean: NDArray[np.float64] = self.sum(x) / np.maximum(self.lengths, 1)
-        return mean
+        """Return (N, ...) means."""
+        return segment_mean(x, self.offsets)
 
     def largest(self, x: Floats) -> NDArray[np.float64]:
         """Return (N, ...) maxima."""
-        return self.reduce(np.maximum, x)
+        return segment_max(x, self.offsets)
 
     def places(self, x: Floats, open_T: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
         """Return (T,) the place of each event in its sequence, from 0, the largest x first; what is not open last."""
@@ -130,20 +123,21 @@ class Ragged:
 
     def top_mean(self, x: Floats, k: int) -> NDArray[np.float64]:
         """Return (N,) the mean of the k largest; of all where there are fewer."""
-        order = np.lexsort((-x, self.owner))
-        rank = np.arange(len(x)) - np.repeat(self.offsets[:-1], self.lengths)
-        chosen = np.where(rank < k, x[order], 0.0)
-        mean: NDArray[np.float64] = self.sum(chosen) / np.clip(self.lengths, 1, k)
-        return mean
+        return segment_top_mean(x, self.offsets, k)
+
+    def runs(self, x: Floats) -> NDArray[np.float64]:
+        """Return (T,) the largest sum over a run of consecutive events that ends with each (Page 1954, CUSUM)."""
+        total = np.concatenate([[0.0], np.cumsum(np.asarray(x, np.float64))])
+        before = total[:-1] - total[self.offsets[:-1]][self.owner]
+        # A step down larger than any sum within a sequence makes the running minimum start anew in each; one of the
+        # size of all sums together would cost the digits that tell a sequence's own.
+        drop = (2 * np.abs(before).max(initial=0.0) + 1.0) * self.owner
+        found: NDArray[np.float64] = before + x - (np.minimum.accumulate(before - drop) + drop)
+        return found
 
     def scan(self, x: Floats) -> NDArray[np.float64]:
-        """Return (N,) the largest sum over a run of consecutive events (Page 1954, CUSUM)."""
-        total = np.cumsum(np.asarray(x, np.float64))
-        before = np.concatenate([[0.0], total])[:-1]
-        # A step down larger than any sum of a sequence makes the running minimum start anew in each.
-        drop = (np.abs(x).sum() + 1.0) * self.owner if len(x) else before
-        lowest = np.minimum.accumulate(before - drop) + drop
-        return self.largest(total - lowest)
+        """Return (N,) the largest sum over a run of consecutive events."""
+        return self.largest(self.runs(x))
 
     def subset(self, kept_T: NDArray[np.bool_]) -> Ragged:
         """Return the reductions over the kept events alone."""

@@ -111,6 +111,15 @@ def test_single_events_learn_from_their_ids(shop: ShopFiles, tmp_path: Path) -> 
     assert tuned.facts["finetuned"]["helps"]
 
 
+def test_a_run_without_a_network_says_so(
+    counts_run: Path, shop: ShopFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [f"run={counts_run}", f"labels={shop.labels}", "labels_split=train", f"out={tmp_path / 'b'}"]
+    assert dispatch(["finetune", *arguments]) == 0
+    told = capsys.readouterr()
+    assert "no network has learnt" in " ".join((told.out + told.err).split())
+
+
 def test_a_run_fine_tunes_in_python(counts_run: Path, shop: ShopFiles, tmp_path: Path) -> None:
     run = anomaly.Run.load(counts_run)
     new = run.finetune(pl.read_parquet(shop.labels), out=tmp_path / "b", split="train")

@@ -28,6 +28,14 @@ def test_hash_tells_the_order_of_columns_apart() -> None:
     assert len(np.unique(hash_columns(a, hash_columns(b)))) == 40_000
 
 
+def test_a_code_that_the_field_does_not_have_is_not_its_end() -> None:
+    X = SequenceStore.from_codes(np.tile([3, 4, 5, 6], 30), np.full(30, 4))
+    detector = NGramDetector().fit(X)
+    for code in (7, 8, 99):
+        odd = SequenceStore.from_codes(np.array([3, 4, 5, 6, code]), np.array([5]))
+        assert detector.score_fields(odd)[-1, 0] > 5
+
+
 @settings(deadline=None, max_examples=30)
 @given(pairs=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=40))
 def test_leaving_out_equals_counting_without(pairs: list[tuple[int, int, int]]) -> None:

@@ -10,6 +10,7 @@ from scipy import stats
 
 from anomaly.ensemble.convex import ConvexCombiner
 from anomaly.ensemble.simple import (
+    LARGEST_P,
     AgreementCombiner,
     BucketCombiner,
     CauchyCombiner,
@@ -18,7 +19,7 @@ from anomaly.ensemble.simple import (
     StoufferCombiner,
 )
 
-P = np.random.default_rng(0).uniform(1e-3, 1, (200, 6))
+P = np.random.default_rng(0).uniform(1e-3, LARGEST_P, (200, 6))
 
 
 def combined(combiner: Any) -> Any:
@@ -36,6 +37,12 @@ def test_same_p_values_as_scipy(combiner: Any, method: Any) -> None:
 def test_cauchy_is_a_p_value() -> None:
     total = np.tan((0.5 - P) * np.pi).mean(1)
     np.testing.assert_allclose(np.exp(-combined(CauchyCombiner())), stats.cauchy.sf(total), rtol=1e-9)
+
+
+@pytest.mark.parametrize("combiner", [StoufferCombiner(), CauchyCombiner()])
+def test_a_silent_statistic_does_not_outweigh_one_that_tells(combiner: Any) -> None:
+    odd, usual = combiner.fit(P).combine(np.array([[1e-6, 1.0, 0.5, 0.5], [0.4, 0.4, 0.4, 0.4]]))
+    assert odd > usual
 
 
 def test_buckets_lie_between_the_average_and_the_maximum() -> None:

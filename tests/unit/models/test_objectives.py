@@ -246,3 +246,12 @@ def test_what_is_past_does_not_count_as_held_out(name: str, store_of: Make, mode
             np.testing.assert_allclose(judged[kept], every[kept], atol=1e-5)
             rest = np.delete(np.arange(len(judged)), kept)
             assert not judged[rest].any()
+
+
+@pytest.mark.parametrize("objective", MODELS)
+def test_every_model_trains_against_shifts(objective: str, store_of: Make, model_of: Make, batch_of: Make) -> None:
+    store = store_of([5, 9, 7, 3, 12])
+    model = model_of(store, CELL.get(objective, "gru"), MODELS[objective], dropout=0.2).train()  # type: ignore[index]
+    model.adversarial = 0.1
+    model.training_loss(batch_of(store)).backward()
+    assert model.embedding.fields.table.weight.grad.isfinite().all()

@@ -26,3 +26,16 @@ def test_it_trains_and_leaves_no_hook_behind() -> None:
     loss_N, _ = adversarial_losses(embedding, lambda: losses_of(embedding, x), 0.1)
     loss_N.sum().backward()
     assert embedding.weight.grad is not None and not embedding._forward_hooks
+
+
+def test_both_runs_draw_the_same_and_the_stream_goes_on() -> None:
+    embedding, x = nn.Linear(3, 4), torch.ones(40, 3)
+    drawn: list[int] = []
+
+    def losses() -> tuple[Tensor, Tensor]:
+        drawn.append(int(torch.randint(1, 40, ())))
+        return losses_of(embedding, x[: drawn[-1]])
+
+    for _ in range(3):
+        adversarial_losses(embedding, losses, 0.1)
+    assert drawn[::2] == drawn[1::2] and len(set(drawn)) > 1

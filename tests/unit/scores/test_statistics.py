@@ -29,6 +29,12 @@ numbers = st.floats(-100, 100, allow_nan=False, width=32)
 shares = st.floats(0.001, 0.999)
 
 
+def test_a_scan_does_not_depend_on_what_else_was_scored() -> None:
+    x = 5 * np.random.default_rng(0).normal(size=(100_000, 2))
+    scan = Ragged(np.arange(len(x) + 1) * 2).scan(x.ravel())
+    np.testing.assert_allclose(scan, np.maximum(x.max(axis=1), x.sum(axis=1)), rtol=0, atol=1e-8)
+
+
 def ragged_of(parts: list[list[float]]) -> tuple[np.ndarray[Any, Any], Ragged]:
     offsets = np.concatenate([[0], np.cumsum([len(p) for p in parts])]).astype(np.int64)
     return np.array([x for p in parts for x in p], np.float64), Ragged(offsets)

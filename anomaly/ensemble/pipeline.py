@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 SMALLEST = 19
 """Sequences below which a p-value cannot reach 5%."""
 
-DOUBT = {"sequence": 0.1, "event": 1.0}
+DOUBT = {"sequence": 0.2, "event": 1.0}
 """Of corruptions: of a sequence's many statistics most are idle, of an event's few any may be the one that tells."""
 
 CONTRAST = "contrast"

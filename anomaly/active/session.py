@@ -152,6 +152,7 @@ class LabelSession:
         Parameters
         ----------
         verdict : anomalous, normal, unsure, skipped or escalated
+        typology : kind of anomaly; what is normal has none
         lead : whether the annotator may settle a dispute
 
         Raises
@@ -174,7 +175,7 @@ class LabelSession:
                 verdict,
                 annotator,
                 key=key,
-                typology=typology,
+                typology=None if verdict == "normal" else typology,
                 confidence=confidence,
                 note=note,
                 duration_ms=duration_ms,

@@ -123,6 +123,9 @@ def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytes
     assert json.loads((copy / "metrics.json").read_text()) != metrics
     assert dispatch(["report", f"run={copy}", "threshold=fpr"]) == 0
     verify(copy)
+    # Figures of the flags are those of the threshold that the page tells of, or none.
+    assert '<th scope="row">flagged</th>' in (run / "report.html").read_text()
+    assert '<th scope="row">flagged</th>' not in (copy / "report.html").read_text()
     events = ["evaluate", f"scores={run / 'event_scores.parquet'}", "level=event", f"out={tmp_path / 'e.json'}"]
     assert dispatch([*events, f"labels={shop.folder / 'event_labels.parquet'}"]) == 0
     capsys.readouterr()

@@ -162,7 +162,8 @@ def group_rows(
         pl.col("normal").sum(),
         (pl.col("flagged") & pl.col("normal")).sum().alias("false"),
     )
-    return table.with_columns(pl.col("group").cast(pl.String).fill_null("–")).sort("group").to_dicts()
+    named = pl.col("group").cast(pl.String).replace("", None).fill_null("–")
+    return table.with_columns(named).sort("group").to_dicts()
 
 
 def _learnt(run: Run) -> list[str]:

@@ -236,6 +236,14 @@ def test_normal_ones_that_are_flagged_are_told_where_the_largest_group_has_none(
     assert "normal ones flagged" in page and "12.5%" in page
 
 
+def test_patterns_tell_among_how_many_they_were_sought(data):
+    flagged = data.scores.filter("flagged")["sequence"].to_list()
+    row = {"members": flagged[:5], "typical": flagged[:1], "reasons": [("burst", 0.9)]}
+    every = replace(data, clusters=[row], reasons=dict.fromkeys(flagged, ()))
+    some = replace(every, reasons=dict.fromkeys(flagged[:5], ()))
+    assert f"Sought among the 5 highest of {len(flagged)}." in render(some) and "Sought among" not in render(every)
+
+
 def test_a_threshold_beyond_all_scores_is_drawn_as_none(data):
     assert "<svg" in render(replace(data, threshold={**data.threshold, "threshold": float("inf")}))
 

@@ -255,7 +255,7 @@ class LabelSession:
             return [row for name, row in own.items() if name != annotator]
 
     def posterior(self, item: str) -> float:
-        """Return the probability that an item is anomalous, as far as the labels have told."""
+        """Return what the learner holds of an item, higher is more anomalous; no probability, see `Learner.rank`."""
         with self._lock:
             return float(self.learner.posterior_[self.places[item]])
 

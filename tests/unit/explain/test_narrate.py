@@ -3,6 +3,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,13 @@ from anomaly.detectors.neural import NeuralDetector
 from anomaly.events.binning import CLIP, MISSING, quantity
 from anomaly.events.vocabulary import FIRST_VALUE
 from anomaly.explain.axis import Axis
+from anomaly.explain.contrast import compound
 from anomaly.explain.deletion import without
 from anomaly.explain.edits import smallest_edits
 from anomaly.explain.expected import expected
 from anomaly.explain.lookup import to_events
 from anomaly.explain.narrate import Narrator
-from anomaly.explain.reasons import code_of_feature, code_of_statistic, constant, severity
+from anomaly.explain.reasons import Reason, code_of_feature, code_of_statistic, constant, severity
 from anomaly.explain.sentences import SENTENCES, family, sentence, title
 from anomaly.explain.values import restored
 from anomaly.explain.words import amount, duration, edit_text, percent
@@ -140,6 +142,31 @@ def test_the_value_whose_count_is_odd_is_named_and_counted(explainer, explained,
     assert story.sentences()[0].startswith(f"{field} is {value} in {count} of {length} events")
     story = Narrator(explainer, contrast=False, language="zh").tell(told.take(np.array([0])))[0]
     assert f"{length} 个事件中有 {count} 个的 {field} 为 {value}" in story.sentences()[0]
+
+
+def test_a_value_of_the_past_is_not_new(fitted):
+    store = fitted[1]
+    f = store.field_names.index("device")
+    owner = int(np.bincount(np.asarray(store.entity))[1:].argmax()) + 1
+    own = np.flatnonzero(np.asarray(store.entity) == owner)
+    n = int(own[store.lengths[own] >= 4][0])
+    usual = int(np.bincount(store.codes[store.sequence_of_event() == own[own != n][0], f]).argmax())
+    codes, events = np.array(store.codes), np.flatnonzero(np.isin(store.sequence_of_event(), own))
+    codes[events, f] = usual
+    store = replace(store, codes=codes)
+    X = store.take([n])
+    new = np.array(X.codes)
+    new[1:, f] = usual + 1
+    facts = {"n": 2, "about": "amount", "value": "9"}
+    reasons = [Reason("UNUSUAL_VALUE", 1.0, 1.0, "high", "amount", facts)]
+
+    def told(past: int) -> Reason:
+        edited = replace(X, codes=new, context=np.array([past])).for_edits()
+        reference = SimpleNamespace(store=store, own=lambda *_: own[own != n])
+        return compound(reasons, reference, edited, 0, past, lambda t, name: f"{name}{t}")[0]
+
+    assert (told(0).code, told(0).facts["n"], told(0).facts["value"]) == ("NEW_DEVICE_THEN_HIGH_VALUE", 2, "device1")
+    assert told(1).facts["n"] == 1 and told(2).code == "UNUSUAL_VALUE"
 
 
 def test_a_value_that_is_missed_is_named_whatever_else_is_explained(explainer, explained):

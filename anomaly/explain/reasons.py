@@ -49,7 +49,7 @@ class Reason:
     Attributes
     ----------
     code : stable
-    part : of the evidence; a case's reasons, the rest among them, add up to it
+    part : of the evidence; all reasons of a case add up to it, and those that carry little are not told
     share : of the evidence
     severity : "high" where something that rare is met once in ten thousand, "medium" once in a hundred, else "low"
     about : the field, or ""

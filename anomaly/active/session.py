@@ -152,6 +152,7 @@ class LabelSession:
         Parameters
         ----------
         verdict : anomalous, normal, unsure, skipped or escalated
+        typology : kind of anomaly; what is normal has none
         lead : whether the annotator may settle a dispute
 
         Raises
@@ -174,7 +175,7 @@ class LabelSession:
                 verdict,
                 annotator,
                 key=key,
-                typology=typology,
+                typology=None if verdict == "normal" else typology,
                 confidence=confidence,
                 note=note,
                 duration_ms=duration_ms,
@@ -254,7 +255,7 @@ class LabelSession:
             return [row for name, row in own.items() if name != annotator]
 
     def posterior(self, item: str) -> float:
-        """Return the probability that an item is anomalous, as far as the labels have told."""
+        """Return what the learner holds of an item, higher is more anomalous; no probability, see `Learner.rank`."""
         with self._lock:
             return float(self.learner.posterior_[self.places[item]])
 

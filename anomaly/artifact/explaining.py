@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.artifact.scoring import most_bad, source_of
+from anomaly.artifact.scoring import prepare, source_of
 from anomaly.errors import DataError
 from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.explain.narrate import EVENTS, Narrator
 from anomaly.explain.reference import Reference
 from anomaly.explain.shapley import cross_checks
-from anomaly.sequences.build import build_store
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,8 +78,10 @@ def explain_run(
     explainer = explainer_of(run)
     store = explainer.reference.store
     if events is not None:
-        store = _prepared(run, events, history, bad_rows, max_bad)
-    wanted = None if ids is None else [ids] if isinstance(ids, (str, int)) else list(ids)
+        source, encoder = source_of(events, table=run.encoder.table), run.encoder
+        store = prepare(source, encoder, history=history, bad_rows=bad_rows, max_bad=max_bad).store
+    one = isinstance(ids, str) or not isinstance(ids, Iterable)
+    wanted = None if ids is None else [ids] if one else list(ids)
     places = _places(run, store, wanted, top, own=events is None)
     explained = explainer.explain(store, places)
     stories = Narrator(explainer, events=shown, contrast=contrast, language=language).tell(explained)
@@ -87,19 +89,6 @@ def explain_run(
         return stories
     checks = cross_checks(explainer, explained)
     return [replace(story, cross_checks=check) for story, check in zip(stories, checks, strict=True)]
-
-
-def _prepared(run: Run, events: Any, history: Any | None, bad_rows: Any, max_bad: float) -> SequenceStore:
-    source = source_of(events, table=run.encoder.table)
-    prepared = build_store(
-        source,
-        run.encoder.schema_,
-        encoder=run.encoder,
-        history=None if history is None else source_of(history),
-        bad_rows=bad_rows,
-        max_bad=most_bad(max_bad, source),
-    )
-    return prepared.store
 
 
 def _places(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ Shapes: T events, N sequences, F coded fields, n items (sequences, or events whe
 from __future__ import annotations
 
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.artifact.run import Run
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.sequences.store import SequenceStore
 
 _PREFIX = "score."
@@ -37,7 +38,7 @@ def items_of_run(run: Run) -> Items:
     return items_of(run.sequences, run.scores, run.ensemble, run.facts["unit"])
 
 
-def items_of(store: SequenceStore, scores: pl.DataFrame, ensemble: Any, unit: str) -> Items:
+def items_of(store: SequenceStore, scores: pl.DataFrame, ensemble: CalibratedEnsemble, unit: str) -> Items:
     """Return scored sequences or events as items.
 
     Parameters
@@ -53,7 +54,7 @@ def items_of(store: SequenceStore, scores: pl.DataFrame, ensemble: Any, unit: st
     return Items(scores[key], scores["score"].to_numpy().astype(np.float64), views | looks, links)
 
 
-def _sequence_looks(store: SequenceStore, ensemble: Any) -> tuple[dict[str, FeatureMatrix], Links]:
+def _sequence_looks(store: SequenceStore, ensemble: CalibratedEnsemble) -> tuple[dict[str, FeatureMatrix], Links]:
     bank = ensemble.bank_
     views = {}
     if hasattr(bank, "aggregates_"):

@@ -91,12 +91,18 @@ def verify(folder: Path, below: tuple[str, ...] = ("",)) -> None:
 
 
 def renew(folder: Path, names: tuple[str, ...]) -> None:
-    """Take the digests of files that were written anew on purpose, where the folder is a finished run."""
+    """Take the digests of what was written anew on purpose, where the folder is a finished run.
+
+    Parameters
+    ----------
+    names : of files, and of folders, of which what is not there any more is struck off
+    """
     if not (folder / NAME).is_file():
         return
     manifest = read_manifest(folder)
-    manifest["files"] |= {name: _digest(folder / name) for name in names if (folder / name).is_file()}
-    write_json(folder / NAME, manifest)
+    kept = {name: digest for name, digest in manifest["files"].items() if Path(name).parts[0] not in names}
+    anew = {name: _digest(folder / name) for name in final_files(folder) if Path(name).parts[0] in names}
+    write_json(folder / NAME, {**manifest, "files": kept | anew})
 
 
 def final_files(folder: Path) -> list[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from anomaly.active.learner import ActiveLearner
     from anomaly.base import Learner, QueryStrategy
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.events.encoder import EventEncoder
     from anomaly.explain.story import Story
     from anomaly.scores.thresholds import ThresholdPolicy
@@ -141,9 +142,9 @@ class Run:
         return encoder
 
     @cached_property
-    def ensemble(self) -> Any:
+    def ensemble(self) -> CalibratedEnsemble:
         """The fitted members, calibrated and combined."""
-        ensemble = codec.load(self.path / "calibration" / "ensemble", self.allow)
+        ensemble: CalibratedEnsemble = codec.load(self.path / "calibration" / "ensemble", self.allow)
         ensemble.bank_ = codec.load(self.path / "members", self.allow)
         return ensemble
 
@@ -282,7 +283,7 @@ class Run:
         """Fit another threshold policy on the run's held-out reference."""
         return policy.fit(self.ensemble.reference_scores_, self.ensemble.reference_p_values_)
 
-    def keep(self, ensemble: Any, policy: ThresholdPolicy) -> None:
+    def keep(self, ensemble: CalibratedEnsemble, policy: ThresholdPolicy) -> None:
         """Write the fitted ensemble and policy: the members apart from what calibrates them."""
         bare = copy.copy(ensemble)
         codec.dump(bare.__dict__.pop("bank_"), self.path / "members", self.allow)

@@ -16,6 +16,7 @@ from anomaly.sequences.build import Prepared, build_store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.events.checks import BadRows
     from anomaly.events.encoder import EventEncoder
     from anomaly.scores.thresholds import ThresholdPolicy
@@ -95,7 +96,7 @@ def score_events(
     events: Any,
     *,
     encoder: EventEncoder,
-    ensemble: Any,
+    ensemble: CalibratedEnsemble,
     policy: ThresholdPolicy,
     unit: str,
     history: Any | None = None,
@@ -119,7 +120,7 @@ def score_events(
 
 
 def score_store(
-    store: SequenceStore, *, ensemble: Any, policy: ThresholdPolicy, unit: str, fitted: bool = False
+    store: SequenceStore, *, ensemble: CalibratedEnsemble, policy: ThresholdPolicy, unit: str, fitted: bool = False
 ) -> ScoreTables:
     """Score sequences that are already encoded; `fitted` where the ensemble has just been fitted on them."""
     scored = ensemble.score_fitted(store) if fitted else ensemble.score(store)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from anomaly.artifact import codec
 from anomaly.artifact.scoring import facts_of, fingerprint_of, most_bad, score_store
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
     from anomaly.artifact.warm import OlderRun
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.events.checks import BadRows
     from anomaly.events.encoder import EventEncoder
     from anomaly.events.readers import EventSource
@@ -42,7 +43,7 @@ class Recipe:
 
     schema: EventSchema
     encoder: EventEncoder
-    ensemble: Any
+    ensemble: CalibratedEnsemble
     policy: ThresholdPolicy
     unit: str = "sequence"
     seed: int = 0

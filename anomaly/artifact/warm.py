@@ -23,6 +23,7 @@ from anomaly.sequences.replay import recoded
 if TYPE_CHECKING:
     from anomaly.artifact.finetuning import LabelSource
     from anomaly.artifact.run import Run
+    from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.events.encoder import EventEncoder
     from anomaly.sequences.store import SequenceStore
 
@@ -44,7 +45,7 @@ class OlderRun:
     run: Run
     replay: float = 0.3
 
-    def encoder(self, ensemble: Any) -> GrowingEncoder:
+    def encoder(self, ensemble: CalibratedEnsemble) -> GrowingEncoder:
         """Return the encoder that grows out of the older run's.
 
         Raises
@@ -64,7 +65,7 @@ class OlderRun:
             )
         return GrowingEncoder.after(self.run.encoder)
 
-    def prepare(self, ensemble: Any, store: SequenceStore, encoder: EventEncoder, seed: int) -> None:
+    def prepare(self, ensemble: CalibratedEnsemble, store: SequenceStore, encoder: EventEncoder, seed: int) -> None:
         """Give every network the weights of the older one and sequences to rehearse."""
         maps = code_maps(self.run.encoder, encoder)
         rehearsed = self._rehearsed(store, maps, seed)
@@ -72,14 +73,18 @@ class OlderRun:
             if isinstance(member, TrainedDetector):
                 ensemble.members[name].set_params(start=WarmStart(member.model_.cpu(), maps, rehearsed))
 
-    def forget(self, ensemble: Any) -> None:
+    def forget(self, ensemble: CalibratedEnsemble) -> None:
         """Let go of the older weights, which a run does not keep twice."""
         for member in (*ensemble.members.values(), *ensemble.bank_.trained_members.values()):
             if isinstance(member, TrainedDetector):
                 member.set_params(start=None)
 
     def compare(
-        self, ensemble: Any, store: SequenceStore, encoder: EventEncoder, labels: LabelSource | None = None
+        self,
+        ensemble: CalibratedEnsemble,
+        store: SequenceStore,
+        encoder: EventEncoder,
+        labels: LabelSource | None = None,
     ) -> list[dict[str, Any]]:
         """Return the nats per event of both runs on held-out sequences of both periods; with labels the AP too."""
         maps = code_maps(self.run.encoder, encoder)
@@ -94,7 +99,7 @@ class OlderRun:
         return rows
 
     def _periods(
-        self, ensemble: Any, store: SequenceStore, maps: Any, back: Any
+        self, ensemble: CalibratedEnsemble, store: SequenceStore, maps: Any, back: Any
     ) -> list[tuple[str, SequenceStore, SequenceStore]]:
         new = _some(ensemble._split(ensemble.seen(store))[1])
         periods = [("new", recoded(new, back, self._like()), new)]
@@ -125,12 +130,12 @@ class OlderRun:
         return recoded(old.take(chosen), maps, store) if n else None
 
 
-def _networks(ensemble: Any) -> dict[str, type[TrainedDetector]]:
+def _networks(ensemble: CalibratedEnsemble) -> dict[str, type[TrainedDetector]]:
     return {name: type(member) for name, member in ensemble.members.items() if isinstance(member, TrainedDetector)}
 
 
 @torch.inference_mode()
-def nats_per_event(ensemble: Any, X: SequenceStore) -> float:
+def nats_per_event(ensemble: CalibratedEnsemble, X: SequenceStore) -> float:
     """Return the mean loss of an ensemble's neural member over the events of a store."""
     model = next(m for m in ensemble.bank_.event_members_.values() if hasattr(m, "model_")).model_.cpu().eval()
     total = weight = 0.0
@@ -140,7 +145,7 @@ def nats_per_event(ensemble: Any, X: SequenceStore) -> float:
     return total / max(weight, 1.0)
 
 
-def precision_of(ensemble: Any, X: SequenceStore, labels: LabelSource | None, unit: str) -> float | None:
+def precision_of(ensemble: CalibratedEnsemble, X: SequenceStore, labels: LabelSource | None, unit: str) -> float | None:
     """Return the average precision over labelled items; None where those of either class are missing."""
     if labels is None:
         return None

@@ -74,7 +74,7 @@ def ids_of(sequence: str | None) -> list[str] | None:
     if not is_file:
         return [sequence]
     try:
-        ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8").splitlines()]
+        ids = [line.strip() for line in Path(sequence).read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
         raise ConfigError(f"sequence={sequence}: is no text; a file of ids has one in each line") from error
     if not any(ids):

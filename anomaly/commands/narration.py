@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from anomaly.explain.words import amount, edit_text, equation, field_text, percent
+from anomaly.report.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,8 +51,15 @@ def print_story(console: Console, story: Story) -> None:
     console.end_progress()
     screen = RichConsole(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
     for block in _blocks(story):
+        if isinstance(block, Text):
+            block.plain = _shown(block.plain)
         screen.print(block)
     screen.print()
+
+
+def _shown(text: str) -> str:
+    """Return a text in which what would command a terminal is made visible, character for character."""
+    return clean(text, len(text))
 
 
 def _blocks(story: Story) -> Iterable[Any]:
@@ -90,14 +98,9 @@ def _events(story: Story, say: dict[str, str]) -> Table:
         values = ", ".join(f"{named(name)} = {event.values[name]}" for name in fields if name in event.values)
         likelier = [f"{named(x.field)} = {x.value} ({percent(x.probability)})" for x in event.expected[:2]]
         bar = _bar(event.part / max(most, 1e-300), 8)
-        table.add_row(
-            f"  {bar}",
-            str(event.position + 1),
-            percent(event.share),
-            event.time,
-            equation(values) or ", ".join(named(name) for name in fields),
-            ", ".join(likelier),
-        )
+        what = equation(values) or ", ".join(named(name) for name in fields)
+        cells = (f"  {bar}", str(event.position + 1), percent(event.share), event.time, what, ", ".join(likelier))
+        table.add_row(*map(_shown, cells))
     return table
 
 
@@ -114,7 +117,7 @@ def _cross_checks(story: Story, say: dict[str, str]) -> Iterable[Any]:
 
 def _named(parts: Mapping[str, float]) -> str:
     total = max(sum(parts.values()), 1e-300)
-    return " · ".join(f"{name} {percent(part / total)}" for name, part in list(parts.items())[:CHECKED])
+    return _shown(" · ".join(f"{name} {percent(part / total)}" for name, part in list(parts.items())[:CHECKED]))
 
 
 def _contrast(story: Story, say: dict[str, str]) -> Iterable[Any]:

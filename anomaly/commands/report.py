@@ -37,7 +37,7 @@ def command(settings: Settings) -> None:
     values = settings.values
     chosen = policy(settings)
     run = Run.load(values["run"], allow=settings.allow)
-    metrics = run.metrics
+    metrics = _without_flags(run.metrics) if chosen else run.metrics
     scores = flag(run, chosen) if chosen else run.scores
     labels = None if values["labels"] is None else read_table(values["labels"], "labels")
     if values["group"] is not None and labels is None:
@@ -51,9 +51,16 @@ def command(settings: Settings) -> None:
         report_run(run, metrics, out=out, threshold=chosen, scores=scores, labels=labels, **told)
         if labels is not None:
             write_json(out.with_name("metrics.json"), metrics)
-        beside = [f"{folder_beside(out).name}/{path.name}" for path in sorted(folder_beside(out).iterdir())]
-        manifest.renew(out.parent, (out.name, "metrics.json", *beside))
+        manifest.renew(out.parent, (out.name, "metrics.json", folder_beside(out).name))
         console.say(f"report: {out}")
+
+
+def _without_flags(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return figures without those of the flags, which another threshold sets anew."""
+    if metrics is None:
+        return None
+    typology = [{**row, "flagged": None} for row in metrics["typology"]]
+    return {**metrics, "flagged": None, "typology": typology}
 
 
 def flag(run: Run, threshold: ThresholdPolicy) -> pl.DataFrame:
@@ -155,7 +162,8 @@ def group_rows(
         pl.col("normal").sum(),
         (pl.col("flagged") & pl.col("normal")).sum().alias("false"),
     )
-    return table.with_columns(pl.col("group").cast(pl.String).fill_null("–")).sort("group").to_dicts()
+    named = pl.col("group").cast(pl.String).replace("", None).fill_null("–")
+    return table.with_columns(named).sort("group").to_dicts()
 
 
 def _learnt(run: Run) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from anomaly.base import Estimator
+from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,15 +81,9 @@ class ContributionClusters(Estimator):
         return Cluster(members, reasons, typical, fields, values)
 
 
-def profile(e: Reasoned) -> Floats:
-    """Return (n, d) square roots of the shares of reasons, of fields and of the values of the first field."""
-    found: Floats = np.sqrt(np.concatenate(_parts(e), axis=1))
-    return found
-
-
 def _parts(e: Reasoned) -> list[Floats]:
     """Return the shares of the evidence of reasons, of fields, and of the events of each value of the first field."""
-    sums, codes = _sums(e), _codes(e)
+    sums, codes = Ragged(e.offsets).sum, _codes(e)
     reasons = np.zeros((len(e.evidence_n), len(codes)))
     for (code, _), part_T in e.reasons.items():
         reasons[:, codes.index(code)] += sums(part_T)
@@ -107,12 +102,6 @@ def _shared(share: Floats, names: Sequence[Any]) -> list[tuple[Any, float]]:
     """Return what the rows share, by name and with its mean, the largest first."""
     mean = share.mean(axis=0)
     return [(names[r], float(mean[r])) for r in np.argsort(-mean, kind="stable") if mean[r] >= _SHARED]
-
-
-def _sums(e: Reasoned) -> Any:
-    from anomaly.scores.statistics import Ragged
-
-    return Ragged(e.offsets).sum
 
 
 def _cluster(x: Floats, smallest: int) -> NDArray[np.int64]:

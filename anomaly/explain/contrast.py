@@ -71,16 +71,17 @@ def compound(
     if len(own) < 2:
         return reasons
     history, start = reference.store.take(own), int(X.offsets[n])
-    later = start + past + reasons[odd].facts["n"] - 1
+    first, later = start + past, start + past + reasons[odd].facts["n"] - 1
     for f, field in enumerate(X.fields):
-        seen = np.unique(history.codes[:, f])
+        # What the sequence's own past holds is not new either.
+        seen = np.unique(np.concatenate([history.codes[:, f], X.codes[start:first, f]]))
         if field.kind != "categorical" or f == 0 or len(seen) > KEPT:
             continue
-        fresh = np.flatnonzero(~np.isin(X.codes[start : later + 1, f], seen))
+        fresh = np.flatnonzero(~np.isin(X.codes[first : later + 1, f], seen))
         if len(fresh):
             facts = reasons[odd].facts
-            told = {"n": int(fresh[0]) - past + 1, "later": facts["n"], "number": facts["about"]}
-            told |= {"high": facts["value"], "about": field.name, "value": value(start + int(fresh[0]), field.name)}
+            told = {"n": int(fresh[0]) + 1, "later": facts["n"], "number": facts["about"]}
+            told |= {"high": facts["value"], "about": field.name, "value": value(first + int(fresh[0]), field.name)}
             changed = replace(reasons[odd], code=f"NEW_{constant(field.name)}_THEN_HIGH_VALUE", facts={**facts, **told})
             return [changed if k == odd else reason for k, reason in enumerate(reasons)]
     return reasons

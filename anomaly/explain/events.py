@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from anomaly.base import Analysis, EventDetector
-from anomaly.detectors.neural import NextEventDetector
+from anomaly.detectors.neural import NeuralDetector
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.ownpast import OwnPastDetector
 from anomaly.detectors.rarity import RarityDetector
@@ -118,7 +118,7 @@ def _(member: NGramDetector, axis: Axis, _: EventResiduals | None = None) -> Par
 
 
 @parts.register
-def _(member: NextEventDetector, axis: Axis, residuals: EventResiduals | None = None) -> Parts:
+def _(member: NeuralDetector, axis: Axis, residuals: EventResiduals | None = None) -> Parts:
     r = member.residuals(axis.store) if residuals is None else residuals
     names = tuple(n for n in member.field_names if n != GAP)
     marks = np.flatnonzero(~r.clock)

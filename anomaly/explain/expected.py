@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly.detectors.neural import NextEventDetector
+    from anomaly.detectors.neural import NeuralDetector
     from anomaly.sequences.store import SequenceStore
 
 
@@ -37,7 +37,7 @@ class Expected(NamedTuple):
 
 @torch.inference_mode()
 def expected(
-    detector: NextEventDetector, X: SequenceStore, places: NDArray[np.int64], k: int = 3
+    detector: NeuralDetector, X: SequenceStore, places: NDArray[np.int64], k: int = 3
 ) -> Mapping[str, Expected]:
     """Return by field what the model expected at some flat places, given what came before and the earlier fields.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LEAD = 4.0
 """What the leading member's surprise counts against the parts, where all of the evidence speaks of surprise."""
-SURPRISES = ("UNEXPECTED_EVENT", "UNEXPECTED_EVENTS", "RARE_EVENT", "RARE_COMBINATION", OTHER)
+SURPRISES = ("UNEXPECTED_EVENT", "UNEXPECTED_EVENTS", "RARE_EVENT", "RARE_COMBINATION", "NEW_STEP", OTHER)
 
 Key = tuple[str, str]
 """A reason's code, and the field that it is about."""

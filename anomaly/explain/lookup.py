@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomaly.explain.axis import GAP, WHOLE, Axis
-from anomaly.sequences.store import FIRST_VALUE
+from anomaly.sequences.store import FIRST_VALUE, RARE, UNKNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 STEP = " > "
 """Between the two values of a feature that counts a step."""
+NEW_STEPS = "new_transition_share"
+"""Feature of the first field: the share of steps that no other sequence holds."""
 _OF_GAPS = ("span.log", "rate.log")
 
 
@@ -90,13 +92,14 @@ def to_events(
 ) -> tuple[Floats, Floats]:
     """Return (T, F) the parts of features, laid on the events and fields that they count, add or compare.
 
-    What a count tells lies in the events that are counted, a largest value where it is reached; what belongs to no
-    event (a variety, a length, a value that is missing, an embedding) is spread evenly over its field. The same by kind
-    (T, Q), of which `kind_nK` tells the number.
+    What a count, or a share of what is rare or new, tells lies in the events that are counted, a largest value where it
+    is reached; what belongs to no event (a variety, a length, a value that is missing, an embedding) is spread evenly
+    over its field. The same by kind (T, Q), of which `kind_nK` tells the number.
     """
     place = {name: k for k, name in enumerate(features.names)}
     laid = Laid(axis, part_nK, kind_nK)
     _counts(laid, aggregates, place)
+    _unnamed(laid, place)
     _steps(laid, aggregates, place)
     _extremes(laid, place)
     fields = axis.fields[:-1]
@@ -114,19 +117,31 @@ def _counts(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -
         _shared(laid, slot[store.codes[:, f]], laid.axis.fields.index(field.name))
 
 
-def _steps(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -> None:
-    """Lay what the counts of transitions carry, at the later of both events."""
+def _unnamed(laid: Laid, place: dict[str, int]) -> None:
+    """Lay what the shares of values without a name of their own carry."""
     store = laid.axis.store
-    if aggregates.transitions_ is None or not store.n_events:
+    for f, field in enumerate(store.fields):
+        for share, code in (("unknown_share", UNKNOWN), ("rare_share", RARE)):
+            hit = np.flatnonzero((store.codes[:, f] == code) & laid.axis.kept_T)
+            laid.lay(hit, np.full(len(hit), place[f"{field.name}.{share}"]), laid.axis.fields.index(field.name))
+
+
+def _steps(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -> None:
+    """Lay what the counts of transitions and the share of new ones carry, at the later of both events."""
+    store, transitions, kept = laid.axis.store, aggregates.transitions_, laid.axis.kept_T
+    if transitions is None or not store.n_events:
         return
-    codes = np.asarray(store.codes[:, 0], np.int64)
-    pairs = np.concatenate([[-1], codes[:-1] << 32 | codes[1:]])
-    pairs[store.position() == 0] = -1
-    known = aggregates.transitions_.pairs[aggregates.transitions_.chosen]
+    owner, codes = laid.axis.ragged.owner, np.asarray(store.codes[:, 0], np.int64)
+    later = 1 + np.flatnonzero(kept[1:] & kept[:-1] & (owner[1:] == owner[:-1]))
+    pairs = codes[later - 1] << 32 | codes[later]
+    known = transitions.pairs[transitions.chosen]
     columns = np.array([place[name] for name in aggregates.transition_names_], np.int64)
     if len(known):
         at = np.minimum(np.searchsorted(known, pairs), len(known) - 1)
-        _shared(laid, np.where(known[at] == pairs, columns[at], -1), 0)
+        hit = np.flatnonzero(known[at] == pairs)
+        laid.lay(later[hit], columns[at[hit]], 0)
+    new = later[transitions.new(pairs, np.isin(store.keys(), aggregates.keys_)[owner[later]])]
+    laid.lay(new, np.full(len(new), place[f"{store.field_names[0]}.{NEW_STEPS}"]), 0)
 
 
 def _shared(laid: Laid, column_T: NDArray[np.int64], field: int) -> None:

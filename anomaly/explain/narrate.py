@@ -6,18 +6,20 @@ Shapes: T events, N sequences, F fields.
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.detectors.neural import NextEventDetector
+from anomaly.detectors.neural import NeuralDetector
 from anomaly.events.binning import quantity
+from anomaly.events.encoder import SHARED_SUFFIX
 from anomaly.explain.contrast import compound, usual_rows
 from anomaly.explain.edits import Edit, smallest_edits
 from anomaly.explain.expected import Expected, expected
 from anomaly.explain.lookup import STEP
-from anomaly.explain.reasons import SHARED_SUFFIX, Reason, constant, severity
+from anomaly.explain.reasons import Reason, constant, severity
 from anomaly.explain.story import Likelier, StatisticPart, Story, StoryEvent
 from anomaly.explain.values import moments, restored, value_texts
 from anomaly.explain.words import WORDS, amount, duration, field_text, percent
@@ -97,7 +99,7 @@ class _Telling:
         """What the model expected at the told events, and where each event stands in it."""
         lead = next(iter(self.explainer.ensemble.bank_.event_members_.values()), None)
         places = np.unique(np.concatenate([np.empty(0, np.int64), *self.top]))
-        if not isinstance(lead, NextEventDetector) or not len(places):
+        if not isinstance(lead, NeuralDetector) or not len(places):
             return {}, {}
         return {int(t): k for k, t in enumerate(places)}, expected(lead, self.e.store, places)
 
@@ -121,9 +123,12 @@ class _Telling:
         return found
 
     @cached_property
-    def distinct(self) -> list[NDArray[Any]]:
-        """The codes of each field that are there."""
-        return [np.unique(column) for column in np.asarray(self.e.store.codes).T]
+    def rated(self) -> dict[str, list[int]]:
+        """The codes of the first field that a reason counts, by what it is called."""
+        first, found = self.e.store.fields[0], defaultdict(list)
+        for code, text in enumerate(self.encoder.decode(first.name, np.arange(first.size))):
+            found[f"{constant(text)}_RATE"].append(code)
+        return found
 
     @cached_property
     def nearest(self) -> tuple[NDArray[np.int64], Floats]:
@@ -273,17 +278,15 @@ class _Telling:
         facts: dict[str, Any] = {"usual_length": int(np.median(sample.lengths - sample.context))}
         if code == "UNUSUAL_VALUE" and about in self.ranges:
             return facts | {"usual_range": self._range(t, about)}
+        if code == "NEW_STEP" and t > e.offsets[n] + e.past_n[n]:
+            return facts | {"step": STEP.join(self._value(place, about) for place in (t - 1, t))}
         if code in ("REPEATED_STEP", "MISSING_STEP"):
             step = self.explainer.counted(e, n, about, steps=True)
             return facts | {"step": STEP.join(self._text(about, code) for code in step)}
         if not code.endswith("_RATE") or about not in e.store.field_names:
             return facts
         f = e.store.field_names.index(about)
-        if code == "VALUE_RATE":
-            codes = list(self.explainer.counted(e, n, about))
-        else:
-            named = {int(c): self.encoder.decode(about, c)[0] for c in self.distinct[f]}
-            codes = [c for c, text in named.items() if f"{constant(text)}_RATE" == code]
+        codes = list(self.explainer.counted(e, n, about)) if code == "VALUE_RATE" else self.rated[code]
         here = np.isin(e.store.codes[e.offsets[n] + e.store.context[n] : e.offsets[n + 1], f], codes)
         usual = float(np.isin(sample.codes[:, f], codes).mean()) if sample.n_events else 0.0
         rated = self._text(about, codes[0]) if codes else ""

@@ -1,7 +1,6 @@
 """Reason codes: every statistic and feature speaks for one, so that the parts of the reasons add up as well.
 
 Codes are drawn from what is measured, never from a kind of fraud. docs/reason_codes.md lists them all.
-
 """
 
 from __future__ import annotations
@@ -10,14 +9,12 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from anomaly.explain.lookup import STEP, feature_field
+from anomaly.events.encoder import SHARED_SUFFIX
+from anomaly.explain.lookup import NEW_STEPS, STEP, feature_field
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-SHARED_SUFFIX = ".entities"
-"""Of a count of the entities that use a value, as in `anomaly.events.encoder`."""
 _STATISTICS: tuple[tuple[str, str, str], ...] = (
     # pattern of the statistic; the code where it is large; where it is small
     (r"own_past\.\w+\.(?P<about>.+\.entities)(?:\.(?:largest|mean))?", "SHARED_{field}", "SHARED_{field}"),
@@ -52,7 +49,7 @@ class Reason:
     Attributes
     ----------
     code : stable
-    part : of the evidence; a case's reasons, the rest among them, add up to it
+    part : of the evidence; all reasons of a case add up to it, and those that carry little are not told
     share : of the evidence
     severity : "high" where something that rare is met once in ten thousand, "medium" once in a hundred, else "low"
     about : the field, or ""
@@ -95,7 +92,9 @@ def code_of_feature(name: str, high: bool, fields: Sequence[str]) -> tuple[str, 
         return _code_of_count(name.removeprefix(f"{about}="), about, high, fields), about
     if name.endswith((".min", ".max", ".mean", ".std")):
         return "UNUSUAL_VALUE", about
-    if name.endswith((".unknown_share", ".rare_share", ".new_transition_share")):
+    if name.endswith(f".{NEW_STEPS}"):
+        return ("NEW_STEP" if high else "TOO_PREDICTABLE"), about
+    if name.endswith((".unknown_share", ".rare_share")):
         return "RARE_EVENT", about
     if name.endswith((".entropy", ".distinct_log", ".unique_share", ".repeat_share")):
         return ("MANY_VALUES" if high != name.endswith(".repeat_share") else "MONOTONOUS"), about

@@ -187,6 +187,17 @@ SENTENCES: dict[str, tuple[tuple[str, str], ...]] = {
             "行为比平常更刻板：几乎没有事件带来新信息。",
         ),
     ),
+    "NEW_STEP": (
+        ("new step", "从未见过的步骤"),
+        (
+            "The step {step}, at event {n}, is not known from others.",
+            "第 {n} 个事件处的步骤 {step} 从未在其他行为中出现。",
+        ),
+        (
+            "A step from one event to the next is not known from others.",
+            "有一个步骤从未在其他行为中出现。",
+        ),
+    ),
     "REPEATED_STEP": (
         ("repeated step", "重复的步骤"),
         (

@@ -92,8 +92,8 @@ class Story:
     ----------
     event : id of the event that is explained; None where the sequence is
     language : of the texts among the values and of the sentences
-    evidence : combined; the score is a monotone function of it, and the parts of the statistics, of the events, of the
-        fields and of the reasons each sum to it
+    evidence : combined; the score is a monotone function of it. The parts of the statistics and of the fields each sum
+        to it; so do those of all events and of all reasons, of which the largest are told
     statistics : those that carry anything, the largest first
     events : the first to look at
     exact : share of the evidence whose split over events and fields is exact

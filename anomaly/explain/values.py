@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from anomaly.events.binning import CLIP, ENGLISH, MISSING, quantity
+from anomaly.events.times import DATES_FROM
 from anomaly.events.vocabulary import FIRST_VALUE
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 BOUND = {0: "", 1: "≥ ", -1: "≤ "}
 """Before a number that is cut off, by the side."""
-_DATES_FROM = 315_532_800_000_000
-"""1980 in microseconds: times before it count from a zero of their own."""
 
 
 def restored(store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -76,6 +75,6 @@ def moments(store: SequenceStore, places: NDArray[np.int64], words: Mapping[str,
     if not store.has_time:
         return [""] * len(places)
     time = pl.Series(np.asarray(store.time[places]))
-    if (time < _DATES_FROM).all():
+    if (time < DATES_FROM).all():
         return [f"{t / 1e6:.3f} {words.get('s', 's')}" for t in time]
     return time.cast(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()

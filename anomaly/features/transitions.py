@@ -73,14 +73,23 @@ class Transitions:
         """
         steps = Steps.of(codes, offsets)
         lengths = np.diff(steps.offsets)
-        place = np.searchsorted(self.pairs, steps.pairs)
-        place[np.append(self.pairs, -1)[place] != steps.pairs] = len(self.pairs)
         slots = np.full(len(self.pairs) + 1, len(self.chosen))
         slots[self.chosen] = np.arange(len(self.chosen))
-        counts = chosen_counts(slots[place], len(self.chosen), steps.offsets)
-        elsewhere = np.append(self.seen_in, 0)[place] - np.repeat(own, lengths)
+        counts = chosen_counts(slots[self._places(steps.pairs)], len(self.chosen), steps.offsets)
+        new = self.new(steps.pairs, np.repeat(own, lengths))
         repeated = steps.pairs >> 32 == (steps.pairs & _LOW)
         columns = {name: np.log1p(count) for name, count in zip(names, counts.T, strict=True)}
         columns[f"{field}.repeat_share"] = segment_sum(repeated, steps.offsets) / np.maximum(lengths, 1)
-        columns[f"{field}.new_transition_share"] = segment_sum(elsewhere <= 0, steps.offsets) / np.maximum(lengths, 1)
+        columns[f"{field}.new_transition_share"] = segment_sum(new, steps.offsets) / np.maximum(lengths, 1)
         return columns
+
+    def new(self, pairs: Ints, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return (M,) whether no other sequence holds a packed step; `own`: whether the step's sequence was counted."""
+        found: NDArray[np.bool_] = np.append(self.seen_in, 0)[self._places(pairs)] <= own
+        return found
+
+    def _places(self, pairs: Ints) -> Ints:
+        """Return where steps stand among those that are known, behind them where they are not."""
+        place = np.searchsorted(self.pairs, pairs)
+        place[np.append(self.pairs, -1)[place] != pairs] = len(self.pairs)
+        return place

@@ -63,6 +63,12 @@ class CaseEvent:
     here: bool
     skipped: int
 
+    @property
+    def clock(self) -> str:
+        """The time of the day; the whole time where it is no date."""
+        day, _, clock = self.time.partition(" ")
+        return clock if "-" in day[1:] else self.time
+
 
 @dataclass(frozen=True)
 class Case:
@@ -90,10 +96,22 @@ class Case:
 
 @dataclass(frozen=True)
 class _Piece:
-    """The events of one case: flat places, and what the run says of them."""
+    """The events of one case that are drawn: flat places, and what the run says of them.
+
+    Attributes
+    ----------
+    number : places in the case, from 1
+    n_events, span : events of the whole case, and the seconds from its first to its last
+    ends : flat places of these two; none where there are no events
+    delta : seconds since the drawn event before
+    """
 
     places: NDArray[np.int64]
     number: NDArray[np.int64]
+    n_events: int
+    span: float
+    ends: NDArray[np.int64]
+    delta: NDArray[np.float64]
     score: NDArray[np.float64]
     fields: list[str]
     here: NDArray[np.bool_]
@@ -138,20 +156,20 @@ class Casebook:
         times = moments(self.store, piece.places)
         events = self._listed(piece, columns, times, marks)
         entity = self.store.entity_ids[sequence]
-        gaps = np.asarray(self.store.delta[piece.places], np.float64)
+        first, last = moments(self.store, piece.ends) if len(piece.ends) else ("", "")
         return Case(
             item=str(self.items.ids[place]),
             entity=None if entity is None or str(entity) == str(self.items.ids[place]) else str(entity),
             place=f"event {row['position'] + 1:,} of {row['sequence']}" if self.by_event else "",
-            n_events=len(piece.places),
-            span=duration(float(np.nansum(gaps[1:]))) if self.store.has_time and len(gaps) > 1 else "",
-            first=times[0] if times else "",
-            last=times[-1] if times else "",
+            n_events=piece.n_events,
+            span=duration(piece.span) if self.store.has_time and piece.n_events > 1 else "",
+            first=first,
+            last=last,
             reasons=self.reasons.known(place) if self.reasons else [],
             surprises=_surprises(events),
-            timeline=draw(self._strand(piece, columns, times, marks)),
+            timeline=draw(self._strand(piece, columns, times, marks, (first, last))),
             events=events,
-            left_out=len(piece.places) - len(events),
+            left_out=piece.n_events - len(events),
             figures=self.figures.of(place),
             links=self.links.of(sequence, self._anomalous(judged), self._codes_until(place, sequence)),
             neighbours=self.neighbours.of(place, judged),
@@ -172,10 +190,9 @@ class Casebook:
 
     def end_times(self) -> list[int | None] | None:
         """Return when each item ended, in microseconds since 1970; None where there are no times."""
-        if not self.store.has_time or not len(self.scores):
-            return None
-        time = self.scores["last_time"].dt.timestamp("us") if self.scores["last_time"].dtype.is_temporal() else None
-        return None if time is None else time.to_list()
+        time = self.scores["last_time"]
+        # Times that count from a zero of their own are durations.
+        return time.dt.timestamp("us").to_list() if self.store.has_time and time.dtype == pl.Datetime else None
 
     def search(self, text: str, limit: int = 20) -> list[tuple[int, str, str]]:
         """Return place, id and entity of the items whose id or entity holds a text, the exact ones first."""
@@ -185,9 +202,10 @@ class Casebook:
         ids, owners = self._names
         hit = ids.str.to_lowercase().str.contains(wanted, literal=True)
         hit |= owners.str.to_lowercase().str.contains(wanted, literal=True).fill_null(False)
-        places = np.flatnonzero(hit.to_numpy())[: 50 * limit]
-        found = [(int(p), str(ids[int(p)]), str(owners[int(p)] or "")) for p in places]
-        return sorted(found, key=lambda row: wanted not in (row[1].lower(), row[2].lower()))[:limit]
+        exact = ((ids.str.to_lowercase() == wanted) | (owners.str.to_lowercase() == wanted).fill_null(False)).to_numpy()
+        places = np.flatnonzero(hit.to_numpy())
+        places = places[np.argsort(~exact[places], kind="stable")][:limit]
+        return [(int(p), str(ids[int(p)]), str(owners[int(p)] or "")) for p in places]
 
     @cached_property
     def _names(self) -> tuple[pl.Series, pl.Series]:
@@ -206,8 +224,22 @@ class Casebook:
             if self.by_event:
                 kept = np.union1d(kept, [end - start - 1])
         here = kept == (end - start - 1) if self.by_event else np.zeros(len(kept), bool)
-        fields = [rows["field"][int(i)] for i in kept]
-        return _Piece(self._kept[start:end][kept], kept + 1, score[kept], fields, here)
+        places = self._kept[start:end]
+        # What is not drawn passes all the same: a gap is the time since the event that is drawn before.
+        delta = np.nan_to_num(np.asarray(self.store.delta[places], np.float64))
+        delta[:1] = 0.0
+        clock = np.cumsum(delta)
+        return _Piece(
+            places[kept],
+            kept + 1,
+            len(places),
+            float(clock[-1]) if len(clock) else 0.0,
+            places[[0, -1]] if len(places) else places,
+            np.diff(clock[kept], prepend=0.0),
+            score[kept],
+            rows["field"].gather(kept).to_list(),
+            here,
+        )
 
     def _texts(self, piece: _Piece) -> dict[str, list[str]]:
         """Return the values of a case's events by field, as text; numbers in their own units, the clock left out."""
@@ -221,7 +253,6 @@ class Casebook:
         if len(kept) > LISTED:
             kept = np.union1d(np.argsort(-piece.score, kind="stable")[:LISTED], np.flatnonzero(piece.here))
         most = max(float(piece.score.max(initial=0.0)), 1e-9)
-        delta = np.asarray(self.store.delta[piece.places], np.float64)
         shown = {name: texts for name, texts in columns.items() if any(texts)}
         before = dict.fromkeys(shown, "")
         changed: dict[str, list[bool]] = {name: [] for name in shown}
@@ -232,7 +263,7 @@ class Casebook:
         events, last = [], 0
         for i in kept:
             number = int(piece.number[i])
-            gap = duration(float(delta[i])) if self.store.has_time and number > 1 and number == last + 1 else ""
+            gap = duration(float(piece.delta[i])) if self.store.has_time and number > 1 and number == last + 1 else ""
             values = [(name, texts[i], changed[name][i]) for name, texts in shown.items()]
             share = max(float(piece.score[i]) / most, 0.0)
             mark, here = int(marks[i]), bool(piece.here[i])
@@ -243,7 +274,12 @@ class Casebook:
         return events
 
     def _strand(
-        self, piece: _Piece, columns: dict[str, list[str]], times: list[str], marks: NDArray[np.int64]
+        self,
+        piece: _Piece,
+        columns: dict[str, list[str]],
+        times: list[str],
+        marks: NDArray[np.int64],
+        ends: tuple[str, str],
     ) -> Strand:
         lead = next((f.name for f in self.store.fields if f.kind == "categorical"), None)
         kinds = [text or "missing" for text in columns[lead]] if lead else ["event"] * len(piece.places)
@@ -255,9 +291,7 @@ class Casebook:
             f"{number}. {kind} {time}".strip() for number, kind, time in zip(piece.number, kinds, times, strict=True)
         ]
         changes = {name: columns[name] for name in self._steady if name in columns and name != lead}
-        delta = np.asarray(self.store.delta[piece.places], np.float64)
-        ends = (times[0], times[-1]) if times else ("", "")
-        return Strand(kinds, delta, texts, marks, piece.here, amount, changes, ends)
+        return Strand(kinds, piece.delta, texts, marks, piece.here, amount, changes, ends)
 
     def _steady_fields(self) -> list[str]:
         """Return the fields that stay the same within a sequence and differ between: devices, addresses, cards."""

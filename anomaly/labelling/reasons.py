@@ -56,16 +56,18 @@ class Reasons:
         ----------
         store, at : what holds the case, and where: the place of its sequence, or of its event where that is the item
         """
-        if place in self._told:
-            return self._told[place]
+        told = self.known(place)
+        if told is not None:
+            return told
         if not self._lock.acquire(timeout=self.patience):
             return []
         try:
-            if place not in self._told:
-                self._told[place] = self._explain(store, at)
+            told = self.known(place)
+            if told is None:
+                told = self._told[place] = self._explain(store, at)
                 if len(self._told) > self.kept:
                     self._told.pop(next(iter(self._told)))
-            return self._told[place]
+            return told
         finally:
             self._lock.release()
 

@@ -178,7 +178,7 @@ class Terminal:
         for event in case.events[:_ROWS]:
             bar = "█" * round(8 * event.share) + (f" {event.field}" if event.mark else "")
             values = [clean(text, 24) + ("*" if changed else "") for _, text, changed in event.values]
-            table.add_row(str(event.number), event.time[11:] or event.time, *values, bar)
+            table.add_row(str(event.number), event.clock, *values, bar)
         self.console.print(table)
 
 

@@ -23,17 +23,20 @@ def folder_beside(page: Path) -> Path:
 
 
 def write_beside(data: ReportData, sheet: Sheet, folder: Path) -> list[Path]:
-    """Write all figures and tables, and return where they lie."""
+    """Write all figures and tables, and return where they lie; those of an earlier page go where it had more."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    tables, written = _tables(data), []
     for number, svg in enumerate(sheet.files, 1):
         written.append(folder / f"figure_{number}.svg")
         write_text(written[-1], svg)
-    for name, table in _tables(data).items():
+    for name, table in tables.items():
         if len(table):
             written.append(folder / f"{name}.csv")
             with replacing(written[-1]) as temporary:
                 table.write_csv(temporary)
+    own = {*folder.glob("figure_*.svg"), *(folder / f"{name}.csv" for name in tables)}
+    for path in own - set(written):
+        path.unlink(missing_ok=True)
     return written
 
 

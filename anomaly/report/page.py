@@ -67,6 +67,7 @@ def _parts(data: ReportData, sheet: Sheet) -> dict[str, Any]:
         "cases": top,
         "choices": sections.reason_choices(top),
         "clusters": sections.clusters(data),
+        "looked_at": sections.looked_at(data) if data.clusters else "",
         "groups": sections.groups(data),
         "fields": sections.carrying_fields(data),
         "members": sections.members(data),

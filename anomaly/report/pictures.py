@@ -42,6 +42,7 @@ def p_value_histogram(scored: NDArray[np.float64], held_out: NDArray[np.float64]
 def score_survival(scores: NDArray[np.float64], threshold: float | None) -> Figure:
     """Draw the share of items that score at least x, with the threshold and what chance alone would give."""
     figure, axes = canvas()
+    threshold = threshold if threshold is not None and np.isfinite(threshold) else None
     ordered = np.sort(scores)[::-1]
     places = np.unique(np.geomspace(1, len(ordered), MAX_POINTS).astype(np.int64)) - 1
     top = max(float(ordered[0]), threshold or 0.0, 1.0) * 1.04
@@ -52,7 +53,7 @@ def score_survival(scores: NDArray[np.float64], threshold: float | None) -> Figu
     axes.set(xlabel="score", ylabel="share at this score or above", yscale="log", ylim=(floor, 1.4), xlim=(0, top))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: share(y)))
     axes.yaxis.set_minor_locator(NullLocator())
-    if threshold is not None and np.isfinite(threshold):
+    if threshold is not None:
         axes.axvline(threshold, color=ALERT, linewidth=1.4, label=f"threshold {threshold:.2f}")
     _legend(axes)
     return figure

@@ -202,6 +202,13 @@ def clusters(data: ReportData) -> list[dict[str, Any]]:
     return [{"where": (), **row, "number": k, "size": len(row["members"])} for k, row in enumerate(data.clusters, 1)]
 
 
+def looked_at(data: ReportData) -> str:
+    """Return how many of the flagged the patterns are sought among, "" where it is all of them."""
+    flagged = data.scores.filter("flagged")[data.key] if "flagged" in data.scores.columns else ()
+    told = sum(item in data.reasons for item in flagged)
+    return f"Sought among the {number(told)} highest of {number(len(flagged))}." if told < len(flagged) else ""
+
+
 def reason_choices(cases: list[dict[str, Any]]) -> list[tuple[str, str, int]]:
     """Return code, title and number of cases of every reason among them, the commonest first."""
     counts: dict[tuple[str, str], int] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time as clock_time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -298,6 +298,9 @@ class _Build:
     def findings(self) -> list[Finding]:
         """Return what both the single columns and the whole show."""
         found = [finding for checker in self.checkers for finding in checker.findings()]
+        if self.has_history:
+            past = len(self.checkers[0].findings())
+            found[:past] = [replace(one, message=f"in the history: {one.message}") for one in found[:past]]
         if self.n_backwards:
             message = "time goes back against the stated order; the gap counts as none"
             found.append(

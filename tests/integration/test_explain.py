@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import pytest
 from matplotlib.text import Text
 
 from anomaly import Run
+from anomaly.commands.console import Console
 from anomaly.commands.dispatch import dispatch
-from anomaly.errors import SchemaError
+from anomaly.commands.narration import print_story
+from anomaly.errors import DataError, SchemaError
 from anomaly.report import casefigure
 
 if TYPE_CHECKING:
@@ -38,6 +42,32 @@ def test_text_json_and_picture_tell_the_same(run: Path, tmp_path: Path, capsys: 
     assert {"events", "statistics", "fields", "usual", "nearest", "edit"} <= set(told[0])
     assert explain(run, f"sequence={ids[0]}", f"out={tmp_path / 'why.svg'}", "quiet=true", "contrast=false") == 0
     assert (tmp_path / "why.svg").read_text().lstrip().startswith("<?xml")
+
+
+def test_ids_are_taken_as_programs_hand_them_over(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loaded = Run.load(run)
+    ids = loaded.scores["sequence"].head(2)
+    for several in (ids, ids.to_numpy(), tuple(ids)):
+        assert [story.sequence for story in loaded.explain(several, contrast=False)] == ids.to_list()
+    assert loaded.explain(np.str_(ids[0]), contrast=False)[0].sequence == ids[0]
+    with pytest.raises(DataError, match="no such id"):
+        loaded.explain(np.int64(3))
+    # As Windows writes a file of ids.
+    (tmp_path / "ids.txt").write_bytes("\ufeff".encode() + f"{ids[0]}\r\n{ids[1]}\r\n".encode())
+    assert explain(run, f"sequence={tmp_path / 'ids.txt'}", "contrast=false") == 0
+    assert str(ids[1]) in capsys.readouterr().out
+
+
+def test_text_of_the_data_commands_no_terminal(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story, hostile = Run.load(run).explain(top=1)[0], "\x1b[2Jgone\x07"
+    events = [replace(e, values=dict.fromkeys(e.values, hostile)) for e in story.events]
+    reasons = [replace(r, facts={**r.facts, "value": hostile}) for r in story.reasons]
+    with Console() as console:
+        print_story(console, replace(story, sequence=hostile, entity=hostile, events=events, reasons=reasons))
+    printed = capsys.readouterr().out
+    assert "gone" in printed and "\x1b" not in printed and "\x07" not in printed
 
 
 def test_chinese_holds_no_english_but_the_names_and_values_of_the_data(

@@ -123,6 +123,9 @@ def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytes
     assert json.loads((copy / "metrics.json").read_text()) != metrics
     assert dispatch(["report", f"run={copy}", "threshold=fpr"]) == 0
     verify(copy)
+    # Figures of the flags are those of the threshold that the page tells of, or none.
+    assert '<th scope="row">flagged</th>' in (run / "report.html").read_text()
+    assert '<th scope="row">flagged</th>' not in (copy / "report.html").read_text()
     events = ["evaluate", f"scores={run / 'event_scores.parquet'}", "level=event", f"out={tmp_path / 'e.json'}"]
     assert dispatch([*events, f"labels={shop.folder / 'event_labels.parquet'}"]) == 0
     capsys.readouterr()
@@ -215,6 +218,10 @@ def test_the_past_is_read_and_not_reported(tmp_path: Path) -> None:
     read = run.score_events(rows.tail(300), history=rows.head(600))
     assert read.prepared.store.context.tolist() == [20] * 30
     assert read.tables.events.height == 300 and read.tables.events["position"].max() == 9
+    bare = rows.with_columns(what=pl.when(pl.col("who") == 0).then(pl.col("what")))
+    found = run.score_events(bare.tail(300), history=bare.head(600)).prepared.findings
+    told = [finding.message for finding in found if finding.check == "null spike"]
+    assert len(told) == 2 and told[0] == f"in the history: {told[1]}"
 
 
 def test_events_as_items(shop: Any, tmp_path: Path) -> None:

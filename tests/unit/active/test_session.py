@@ -373,6 +373,15 @@ def test_every_word_says_how_it_came_about(start):
     assert row.known_at is not None
 
 
+def test_what_is_normal_is_no_kind_of_anomaly(start):
+    session = start()
+    item = session.next("ann").item
+    session.say("ann", item, "anomalous", key="a", typology="x")
+    assert session.say("ann", item, "normal", key="b", typology="x", note="n").typology is None
+    assert session.undo("ann", key="c") == item and session.words(item)["ann"].typology == "x"
+    assert session.say("ann", item, "unsure", key="d", typology="x").typology == "x"
+
+
 def test_progress_counts_what_counts(start):
     session, key = start(), keys()
     for verdict in ["anomalous"] * 5 + ["normal"] * 15 + ["unsure"] + ["anomalous"]:

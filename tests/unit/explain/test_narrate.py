@@ -3,17 +3,22 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from anomaly.detectors.neural import NeuralDetector
 from anomaly.events.binning import CLIP, MISSING, quantity
+from anomaly.events.vocabulary import FIRST_VALUE
+from anomaly.explain.axis import Axis
+from anomaly.explain.contrast import compound
 from anomaly.explain.deletion import without
 from anomaly.explain.edits import smallest_edits
 from anomaly.explain.expected import expected
+from anomaly.explain.lookup import to_events
 from anomaly.explain.narrate import Narrator
-from anomaly.explain.reasons import code_of_feature, code_of_statistic, severity
+from anomaly.explain.reasons import Reason, code_of_feature, code_of_statistic, constant, severity
 from anomaly.explain.sentences import SENTENCES, family, sentence, title
 from anomaly.explain.values import restored
 from anomaly.explain.words import amount, duration, edit_text, percent
@@ -139,6 +144,73 @@ def test_the_value_whose_count_is_odd_is_named_and_counted(explainer, explained,
     assert f"{length} 个事件中有 {count} 个的 {field} 为 {value}" in story.sentences()[0]
 
 
+def test_a_value_of_the_past_is_not_new(fitted):
+    store = fitted[1]
+    f = store.field_names.index("device")
+    owner = int(np.bincount(np.asarray(store.entity))[1:].argmax()) + 1
+    own = np.flatnonzero(np.asarray(store.entity) == owner)
+    n = int(own[store.lengths[own] >= 4][0])
+    usual = int(np.bincount(store.codes[store.sequence_of_event() == own[own != n][0], f]).argmax())
+    codes, events = np.array(store.codes), np.flatnonzero(np.isin(store.sequence_of_event(), own))
+    codes[events, f] = usual
+    store = replace(store, codes=codes)
+    X = store.take([n])
+    new = np.array(X.codes)
+    new[1:, f] = usual + 1
+    facts = {"n": 2, "about": "amount", "value": "9"}
+    reasons = [Reason("UNUSUAL_VALUE", 1.0, 1.0, "high", "amount", facts)]
+
+    def told(past: int) -> Reason:
+        edited = replace(X, codes=new, context=np.array([past])).for_edits()
+        reference = SimpleNamespace(store=store, own=lambda *_: own[own != n])
+        return compound(reasons, reference, edited, 0, past, lambda t, name: f"{name}{t}")[0]
+
+    assert (told(0).code, told(0).facts["n"], told(0).facts["value"]) == ("NEW_DEVICE_THEN_HIGH_VALUE", 2, "device1")
+    assert told(1).facts["n"] == 1 and told(2).code == "UNUSUAL_VALUE"
+
+
+def test_a_value_that_is_missed_is_named_whatever_else_is_explained(explainer, explained):
+    codes, owner = explained.store.codes[:, 0], explained.store.sequence_of_event()
+    code, n = next(
+        (int(c), n)
+        for c in np.unique(codes)
+        for n in range(len(explained.store))
+        if c >= FIRST_VALUE and c not in codes[owner == n]
+    )
+    name = explainer.encoder.decode("event", np.array([code]))[0]
+    key = (f"{constant(name)}_RATE", "event")
+    told = replace(explained, reasons={key: explained.event_T}, reason_p={key: explained.p_value_n})
+    narrator = Narrator(explainer, contrast=False)
+    alone = narrator.tell(told.take(np.array([n])))[0].sentences()
+    assert alone == narrator.tell(told)[n].sentences() and alone[0].startswith(f"{name} makes up 0 of ")
+
+
+def test_a_step_that_is_new_is_told_with_both_its_ends(explainer, explained, fitted):
+    transitions, e = fitted[0].bank_.aggregates_.transitions_, explained
+    codes = np.array(e.store.codes)
+    known = set(transitions.pairs.tolist())
+    before, after = next(
+        (a, b)
+        for a in range(FIRST_VALUE, 40)
+        for b in range(FIRST_VALUE, e.store.fields[0].size)
+        if a << 32 | b not in known
+    )
+    codes[1:3, 0] = before, after
+    e = explainer.split(replace(e.store, codes=codes).take([0]))
+    k = e.features.names.index("event.new_transition_share")
+    part_nK = np.zeros_like(e.feature_nK)
+    part_nK[0, k] = e.evidence_n[0]
+    laid, _ = to_events(
+        Axis.of(e.store), fitted[0].bank_.aggregates_, e.features, part_nK, np.zeros(part_nK.shape, np.int64)
+    )
+    assert laid[2].sum() > 0 and not laid[0].any() and laid.sum() == pytest.approx(e.evidence_n[0])
+    key = ("NEW_STEP", "event")
+    told = replace(e, reasons={key: laid.sum(axis=1) * (np.arange(len(laid)) == 2)}, reason_p={key: e.p_value_n})
+    step = " > ".join(explainer.encoder.decode("event", np.array([before, after])))
+    sentence = Narrator(explainer, contrast=False).tell(told)[0].sentences()[0]
+    assert sentence == f"The step {step}, at event 3, is not known from others."
+
+
 def test_every_code_has_a_sentence_in_both_languages_and_is_documented():
     documented = set(re.findall(r"^\| `([A-Z_*<>]+)`", DOCS.read_text(encoding="utf-8"), re.MULTILINE))
     assert documented == {re.sub(r"\*", "<NAME>", code) for code in SENTENCES}
@@ -182,6 +254,9 @@ def test_statistics_of_single_events_speak_for_a_code(statistic, code, about):
         ("length.log", False, "TRUNCATED"),
         ("event=cart > order", True, "REPEATED_STEP"),
         ("event=cart > order", False, "MISSING_STEP"),
+        ("event.new_transition_share", True, "NEW_STEP"),
+        ("event.new_transition_share", False, "TOO_PREDICTABLE"),
+        ("device.unknown_share", True, "RARE_EVENT"),
         ("amount.max", True, "UNUSUAL_VALUE"),
         ("hour=03h", True, "UNUSUAL_HOUR"),
         ("device.entropy", False, "MONOTONOUS"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import polars as pl
 import pytest
@@ -146,12 +148,36 @@ def test_a_search_finds_cases_and_owners_exact_ones_first(book):
     assert book.search("  ") == [] and book.search("nobody") == [] and book.search(".*[") == []
 
 
+def test_an_exact_id_is_found_behind_many_that_hold_it(book):
+    ids = pl.Series([f"a{k}1" for k in range(2000)] + ["1"])
+    crowd = copy.copy(book)
+    crowd.__dict__.pop("_names", None)
+    crowd.items, crowd.scores = Items(ids, np.zeros(2001)), pl.DataFrame({"entity": ids})
+    assert crowd.search("1")[0] == (2000, "1", "1")
+
+
 def test_long_cases_list_what_surprises_most(book, monkeypatch):
+    whole = book.case(place(book, "s0-2"))
     monkeypatch.setattr("anomaly.labelling.casebook.LISTED", 3)
     monkeypatch.setattr("anomaly.labelling.casebook.DRAWN", 6)
     case = book.case(place(book, "s0-2"))
-    assert len(case.events) == 3 and len(case.timeline.dots) == 6 and case.left_out > 0
+    assert len(case.events) == 3 and len(case.timeline.dots) == 6 and case.left_out == 7
     assert any(event.skipped for event in case.events)
+    told = (case.n_events, case.span, case.first, case.last, case.timeline.ends)
+    assert told == (10, whole.span, whole.first, whole.last, whole.timeline.ends)
+
+
+def test_times_that_count_from_a_zero_of_their_own_are_shown_whole(tmp_path):
+    seconds = pl.col("time").dt.epoch("s") - 1_698_000_000
+    run = anomaly.Run.load(train(tmp_path, "events.sequence=session", table=events().with_columns(time=seconds)))
+    book = Casebook(run, items_of_run(run))
+    assert book.end_times() is None
+    assert [event.clock for event in book.case(0).events] == [event.time for event in book.case(0).events]
+
+
+def test_of_a_date_the_clock_stands_beside_the_events(book):
+    event = book.case(place(book, "s0-2")).events[0]
+    assert event.time.endswith(f" {event.clock}") and len(event.clock) == 8
 
 
 def test_an_event_is_shown_with_its_past_and_without_its_future(tmp_path):

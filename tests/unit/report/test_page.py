@@ -217,6 +217,37 @@ def test_written_whole_or_not_at_all(data, tmp_path, monkeypatch):
     assert {entry.name for entry in tmp_path.iterdir()} == {path.name, "report_files"}
 
 
+def test_beside_the_page_lies_nothing_of_an_earlier_one(data, bare, tmp_path):
+    write_report(data, tmp_path / "report.html")
+    folder = tmp_path / "report_files"
+    (folder / "mine.csv").write_text("a")
+    before = {path.name for path in folder.iterdir()}
+    write_report(bare, tmp_path / "report.html")
+    after = {path.name for path in folder.iterdir()}
+    assert {"mine.csv", "ranking.csv"} <= after < before and "budgets.csv" not in after
+
+
+def test_normal_ones_that_are_flagged_are_told_where_the_largest_group_has_none(data):
+    rows = [
+        {"group": "a", "n": 90, "flagged": 3, "normal": 0, "false": 0},
+        {"group": "b", "n": 10, "flagged": 2, "normal": 8, "false": 1},
+    ]
+    page = render(replace(data, groups=rows, grouped_by="country"))
+    assert "normal ones flagged" in page and "12.5%" in page
+
+
+def test_patterns_tell_among_how_many_they_were_sought(data):
+    flagged = data.scores.filter("flagged")["sequence"].to_list()
+    row = {"members": flagged[:5], "typical": flagged[:1], "reasons": [("burst", 0.9)]}
+    every = replace(data, clusters=[row], reasons=dict.fromkeys(flagged, ()))
+    some = replace(every, reasons=dict.fromkeys(flagged[:5], ()))
+    assert f"Sought among the 5 highest of {len(flagged)}." in render(some) and "Sought among" not in render(every)
+
+
+def test_a_threshold_beyond_all_scores_is_drawn_as_none(data):
+    assert "<svg" in render(replace(data, threshold={**data.threshold, "threshold": float("inf")}))
+
+
 def test_large_runs_are_quick_and_small(data, tmp_path):
     n = 100_000
     rng = np.random.default_rng(0)

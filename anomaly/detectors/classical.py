@@ -173,6 +173,8 @@ class PyODDetector(Detector):
         # What foreign detectors raise that only ever score the rows they were fitted on.
         except (AttributeError, NotImplementedError) as error:
             raise ConfigError(f"{name} cannot score new rows; choose another detector") from error
+        except (ValueError, IndexError) as error:
+            raise ConfigError(f"{name} cannot score a few rows alone ({error}); choose another detector") from error
         if not np.allclose(together, apart, rtol=1e-4, atol=1e-6, equal_nan=True):
             raise ConfigError(f"{name} scores a row differently alone and in a batch; choose another detector")
 
@@ -244,6 +246,8 @@ def _adapted(
     labels = inspect.signature(kind.fit).parameters.get("y")
     if labels is not None and labels.default is inspect.Parameter.empty:
         raise ConfigError(f"{kind.__name__} needs labels; choose a detector that learns without")
+    if kind.__module__.startswith("sklearn.") and not hasattr(kind, "score_samples"):
+        raise ConfigError(f"{kind.__name__} cannot score new rows; choose another detector")
     if "random_state" in accepted and options.get("random_state") is None:
         options["random_state"] = random_state
     if "n_neighbors" in accepted:

@@ -155,7 +155,7 @@ class PyODDetector(Detector):
         kind, options = _substitute(kind, options)
         try:
             with self._quiet():
-                return kind(**options).fit(values)
+                return _built(kind, options).fit(values)
         except (ValueError, IndexError, np.linalg.LinAlgError) as error:
             shape = f"{len(values)} rows x {values.shape[1]} columns"
             raise DataError(f"{kind.__name__} cannot be fitted on {shape}: {error}") from error
@@ -216,6 +216,13 @@ def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"detector {target} cannot be imported: {error}") from error
     return kind, options
+
+
+def _built(kind: type, options: dict[str, Any]) -> Any:
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ConfigError(f"{kind.__name__} refuses its arguments ({error})") from error
 
 
 def _substitute(kind: type, options: dict[str, Any]) -> tuple[type, dict[str, Any]]:

@@ -126,6 +126,7 @@ def test_what_scores_no_rows_is_no_detector() -> None:
         ({"_target_": "pyod.models.lof.Nothing"}, "cannot be imported"),
         ("lof", "no estimator"),
         ({"_target_": "sklearn.linear_model.LogisticRegression"}, "needs labels"),
+        ({"_target_": "pyod.models.lscp.LSCP"}, "LSCP refuses its arguments .*detector_list"),
     ],
 )
 def test_what_cannot_be_a_detector(detector: Any, words: str) -> None:

@@ -10,14 +10,13 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 from measure import code
 
 from anomaly.commands.compose import Settings, compose
-from anomaly.errors import DataError
 from anomaly.metrics.calibration import uniformity
 from anomaly.metrics.ranking import auroc, average_precision
 from anomaly.sweeps.datasets import match
+from anomaly.sweeps.task import SequenceTask, item_ids, share_in
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from anomaly.events.encoder import EventEncoder
     from anomaly.sequences.build import Prepared
     from anomaly.sequences.store import SequenceStore
-    from anomaly.sweeps.folder import LabelledFolder, Which
+    from anomaly.sweeps.folder import LabelledFolder
 
 FLOORS = {
     "sequence": {
@@ -56,10 +55,10 @@ def configuration(folder: LabelledFolder, seed: int, overrides: list[str]) -> di
 
 def run_cell(folder: LabelledFolder, seed: int, overrides: list[str]) -> dict[str, Any]:
     """Return the row of a set and a seed."""
-    events = folder.read_events()
+    task = SequenceTask(folder, seed=seed)
     seconds: dict[str, float] = {}
-    fitted, ensemble = _fit(folder, events, settings_of(folder, seed, overrides), seconds)
-    store, scored = _score(folder, events, fitted.encoder, ensemble, seconds)
+    fitted, ensemble = _fit(task, settings_of(folder, seed, overrides), seconds)
+    store, scored = _score(task, fitted.encoder, ensemble, seconds)
     found = _figures(folder, store, scored, _floor_scores(folder, store, scored, ensemble))
     return {
         "set": folder.name,
@@ -77,17 +76,14 @@ def run_cell(folder: LabelledFolder, seed: int, overrides: list[str]) -> dict[st
     }
 
 
-def _fit(
-    folder: LabelledFolder, events: pl.DataFrame, settings: Settings, seconds: dict[str, float]
-) -> tuple[Prepared, CalibratedEnsemble]:
+def _fit(task: SequenceTask, settings: Settings, seconds: dict[str, float]) -> tuple[Prepared, CalibratedEnsemble]:
     from anomaly.commands.plan import plan
     from anomaly.events.infer import infer_schema
-    from anomaly.events.readers import EventSource
     from anomaly.sequences.build import build_store
 
-    what = plan(settings)
+    what, source = plan(settings), task.source("fit")
+    assert source is not None
     begun = time.perf_counter()
-    source = EventSource.from_frame(folder.rows(events, folder.fit), f"{folder.name} (fit)")
     prepared = build_store(source, infer_schema(source, what.schema), encoder=what.encoder)
     seconds["prepare"] = time.perf_counter() - begun
     begun = time.perf_counter()
@@ -97,21 +93,14 @@ def _fit(
 
 
 def _score(
-    folder: LabelledFolder,
-    events: pl.DataFrame,
-    encoder: EventEncoder,
-    ensemble: CalibratedEnsemble,
-    seconds: dict[str, float],
+    task: SequenceTask, encoder: EventEncoder, ensemble: CalibratedEnsemble, seconds: dict[str, float]
 ) -> tuple[SequenceStore, Scored]:
-    from anomaly.events.readers import EventSource
     from anomaly.sequences.build import build_store
 
-    def source(which: Which) -> EventSource:
-        return EventSource.from_frame(folder.rows(events, which), f"{folder.name} ({which})")
-
+    source, history = task.source("score"), task.source("history")
+    assert source is not None
     begun = time.perf_counter()
-    history = None if folder.history is None else source(folder.history)
-    store = build_store(source(folder.score), encoder.schema_, encoder=encoder, history=history).store
+    store = build_store(source, encoder.schema_, encoder=encoder, history=history).store
     seconds["prepare_score"] = time.perf_counter() - begun
     begun = time.perf_counter()
     scored = ensemble.score(store)
@@ -136,7 +125,7 @@ def _floor_scores(
 def _figures(
     folder: LabelledFolder, store: SequenceStore, scored: Scored, floors: dict[str, NDArray[np.float64]]
 ) -> dict[str, Any]:
-    label = match(folder.read_labels(), _ids(store, scored))
+    label = match(folder.read_labels(), item_ids(store, folder.level))
     known = label >= 0
     truth = label[known]
     members = dict(zip(scored.member_names, scored.member_scores.T, strict=True))
@@ -161,19 +150,11 @@ def judge(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> dict[str, fl
     return {"auroc": round(auroc(truth, scores), 5), "average_precision": round(average_precision(truth, scores), 5)}
 
 
-def _ids(store: SequenceStore, scored: Scored) -> pl.Series:
-    if scored.item_event is None:
-        return store.sequence_ids
-    if store.event_ids is None:
-        raise DataError("level: event needs events.id")
-    return store.event_ids.gather(pl.Series(scored.item_event))
-
-
 def _repeats(folder: LabelledFolder, fitted: SequenceStore, store: SequenceStore) -> float | None:
     """Return the share of scored sequences that are in the fit; None where the two are the same, or have a history."""
     if folder.scores_what_it_fits or folder.history is not None:
         return None
-    return round(float(np.isin(store.keys(), fitted.keys()).mean()), 4)
+    return share_in(store.keys(), fitted.keys())
 
 
 def _columns(prepared: Prepared) -> list[str]:

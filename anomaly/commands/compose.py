@@ -180,7 +180,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_types(command: str, config: DictConfig, overrides: Sequence[str]) -> None:
-    """Refuse text where the default is a switch or a list."""
+    """Refuse what is no switch where the default is one, and a single value where it is a list."""
     before = _flat(_default(command, _chosen(overrides)))
     after = _flat(config)
     for key in (_key(o) for o in overrides):
@@ -188,7 +188,7 @@ def _check_types(command: str, config: DictConfig, overrides: Sequence[str]) -> 
         if isinstance(old, bool) and not isinstance(new, bool):
             raise ConfigError(f"{key}={new}: expected true or false")
         # A reference is judged by what it stands for, later.
-        if isinstance(old, list) and isinstance(new, str) and "${" not in new:
+        if isinstance(old, list) and isinstance(new, str | int | float) and "${" not in str(new):
             raise ConfigError(f"{key}={new}: expected a list, such as {key}=[{new}]")
 
 

@@ -10,11 +10,14 @@ from anomaly.commands.plan import policy
 from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from anomaly.artifact.scoring import ScoredEvents
     from anomaly.commands.compose import Settings
     from anomaly.scores.thresholds import ThresholdPolicy
 
 _SHOWN = 5
+_COLUMNS = ("rank", "id", "sequence", "entity", "length", "score", "p_value")
 
 
 def command(settings: Settings) -> None:
@@ -57,5 +60,14 @@ def _show(console: Console, scored: ScoredEvents, used: ThresholdPolicy) -> None
     console.say(f"{amount(scores.height, 'item')} scored, {flagged:,} flagged")
     why = used.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
     console.say(f"no alert: {why}") if why else None
-    columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
+    show_highest(console, scores)
+
+
+def show_highest(console: Console, scores: pl.DataFrame) -> None:
+    """Print the highest scores; a table's rows have no entity and are one event long, which need not be told."""
+    columns = [name for name in _COLUMNS if name in scores.columns]
+    if scores["entity"].null_count() == scores.height:
+        columns.remove("entity")
+    if "length" in columns and bool((scores["length"] == 1).all()):
+        columns.remove("length")
     console.table("highest scores", scores.sort("rank").head(_SHOWN).select(columns).to_dicts())

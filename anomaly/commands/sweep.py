@@ -90,9 +90,9 @@ def plan_of(values: dict[str, Any], out: Path) -> Plan:
     limits = Limits(**sweep["limits"])
     return Plan(
         competitors=_chosen(sweep["competitors"], values["only"]),
-        data=_sets(sweep["data"], sweep["rows"], out),
         seeds=_seeds(sweep["seeds"]),
-        labels=sweep["labels"],
+        labels=_labels(sweep["labels"]),
+        data=_sets(sweep["data"], sweep["rows"], out),
         limits=limits,
         workers=workers_for(values["workers"], limits),
         shard=parse_shard(values["shard"]),
@@ -103,13 +103,25 @@ def plan_of(values: dict[str, Any], out: Path) -> Plan:
 
 def _seeds(seeds: Any) -> list[int]:
     if not isinstance(seeds, list) or not seeds or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        shown = f"[{','.join(map(str, seeds))}]" if isinstance(seeds, list) else seeds
-        raise ConfigError(f"sweep.seeds={shown}: expected whole numbers from 0, such as [0,1]")
+        raise ConfigError(f"sweep.seeds={_shown(seeds)}: expected whole numbers from 0, such as [0,1]")
     return seeds
+
+
+def _labels(labels: Any) -> list[float | None]:
+    shares = [share for share in labels or () if share is not None]
+    if not labels or not all(type(share) in (int, float) and 0 < share <= 1 for share in shares):
+        raise ConfigError(f"sweep.labels={_shown(labels)}: expected shares above 0 and at most 1, or null for no label")
+    return list(labels)
+
+
+def _shown(values: Any) -> str:
+    return f"[{','.join(map(str, values))}]" if isinstance(values, list) else str(values)
 
 
 def _chosen(groups: dict[str, Any], only: Sequence[str] | None) -> dict[str, Any]:
     """Return the competitors by name: ``group.name``, or the name alone in the group ``own``."""
+    if isinstance(only, str):
+        raise ConfigError(f"only={only}: expected a list, such as only=[{only}]")
     known = {
         name if group == "own" else f"{group}.{name}": config
         for group, members in groups.items()
@@ -136,6 +148,8 @@ def _sets(names: Sequence[str], rows: int | None, out: Path) -> list[Any]:
             found += find_sets([str(path) for path in simulated(name, out / "data")], None, rows)
         else:
             found += find_sets([name], None if root is None else Path(root), rows)
+    if not found:
+        raise ConfigError("sweep.data: none is left")
     return list({each.path.resolve(): each for each in found}.values())
 
 

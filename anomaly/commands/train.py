@@ -17,6 +17,7 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
+from anomaly.commands.score import show_highest
 from anomaly.errors import DataError, SchemaError
 from anomaly.events.infer import left_out
 from anomaly.events.schema import AUTO
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _ESTIMATED = 200_000
 """Rows from which an estimate is told before the work begins."""
-_TOP = 5
 _STATED = ("events.numeric", "events.categorical")
 """Roles of a table's columns that are told."""
 _NOT_STATED, _OF_OLDER = "not stated as an input", "not read by the older run"
@@ -202,8 +202,7 @@ def _show(console: Console, run: Run) -> None:
     scores = run.scores
     findings = [f for f in run.facts["findings"] if f["level"] != "info"]
     console.table("findings", [{"column": f["column"], "rows": f["count"], "finding": f["message"]} for f in findings])
-    columns = [c for c in ("rank", "id", "sequence", "entity", "length", "score", "p_value") if c in scores.columns]
-    console.table("highest scores", scores.sort("rank").head(_TOP).select(columns).to_dicts())
+    show_highest(console, scores)
     console.say(f"{amount(scores.height, 'item')} ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
     why = run.threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
     console.say(f"no alert: {why}") if why else None

@@ -155,7 +155,7 @@ class PyODDetector(Detector):
         kind, options = _substitute(kind, options)
         try:
             with self._quiet():
-                return kind(**options).fit(values)
+                return _built(kind, options).fit(values)
         except (ValueError, IndexError, np.linalg.LinAlgError) as error:
             shape = f"{len(values)} rows x {values.shape[1]} columns"
             raise DataError(f"{kind.__name__} cannot be fitted on {shape}: {error}") from error
@@ -173,6 +173,8 @@ class PyODDetector(Detector):
         # What foreign detectors raise that only ever score the rows they were fitted on.
         except (AttributeError, NotImplementedError) as error:
             raise ConfigError(f"{name} cannot score new rows; choose another detector") from error
+        except (ValueError, IndexError) as error:
+            raise ConfigError(f"{name} cannot score a few rows alone ({error}); choose another detector") from error
         if not np.allclose(together, apart, rtol=1e-4, atol=1e-6, equal_nan=True):
             raise ConfigError(f"{name} scores a row differently alone and in a batch; choose another detector")
 
@@ -216,6 +218,13 @@ def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
     return kind, options
 
 
+def _built(kind: type, options: dict[str, Any]) -> Any:
+    try:
+        return kind(**options)
+    except TypeError as error:
+        raise ConfigError(f"{kind.__name__} refuses its arguments ({error})") from error
+
+
 def _substitute(kind: type, options: dict[str, Any]) -> tuple[type, dict[str, Any]]:
     """Return what is fitted in place of `kind`: the same method without its slow or batch-bound path."""
     if kind.__name__ in ("ECOD", "COPOD"):
@@ -244,6 +253,8 @@ def _adapted(
     labels = inspect.signature(kind.fit).parameters.get("y")
     if labels is not None and labels.default is inspect.Parameter.empty:
         raise ConfigError(f"{kind.__name__} needs labels; choose a detector that learns without")
+    if kind.__module__.startswith("sklearn.") and not hasattr(kind, "score_samples"):
+        raise ConfigError(f"{kind.__name__} cannot score new rows; choose another detector")
     if "random_state" in accepted and options.get("random_state") is None:
         options["random_state"] = random_state
     if "n_neighbors" in accepted:

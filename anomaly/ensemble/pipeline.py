@@ -142,6 +142,8 @@ class CalibratedEnsemble(Detector):
         progress("calibrating")
         strangers = self._strangers(train, held_out, X)
         reference = self._calibrate(self.seen(held_out), strangers)
+        if not self.names_:
+            raise DataError(f"{', '.join(self.members)}: nothing to tell of such rows; choose further members")
         progress("learning from corruptions")
         self._learn(reference)
         self._calibrate_evidence(reference)

@@ -23,7 +23,8 @@ Level = Literal["error", "warning", "info"]
 BadRows = Literal["fail", "drop"]
 
 _NULL_SPIKE = 0.2
-_BATCH_NULLS = 0.3
+_BATCH_NULLS, _BATCH_TIMES = 0.3, 3
+"""Share of a batch without a value that is a spike, where it is also so many times the share of all rows."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,7 @@ class EventChecker:
     n_rows: int = 0
     n_bad: int = 0
     _tallies: dict[tuple[str, str], _Tally] = field(default_factory=dict)
-    _nulls: dict[str, list[int]] = field(default_factory=dict)
-    _ranges: dict[str, tuple[object, object]] = field(default_factory=dict)
+    _nulls: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
 
     def check(self, batch: pl.DataFrame) -> CheckedBatch:
         """Type the columns, parse the times, and return the good rows.
@@ -120,9 +120,8 @@ class EventChecker:
         """
         bad = np.zeros(batch.height, bool)
         for name in self.schema.columns:
-            self._nulls.setdefault(name, []).append(batch[name].null_count())
-        keys = (*self.schema.names("entity"), *self.schema.names("sequence"))
-        for name in keys:
+            self._nulls.setdefault(name, []).append((batch[name].null_count(), batch.height))
+        for name in self._keys:
             self._note("missing key", batch[name], batch[name].is_null(), bad)
         batch = self._typed(batch, bad)
         time = self._times(batch, bad)
@@ -130,6 +129,10 @@ class EventChecker:
         if not bad.any():
             return CheckedBatch(batch, time, None)
         return self._drop(batch, time, bad)
+
+    @property
+    def _keys(self) -> tuple[str, ...]:
+        return (*self.schema.names("entity"), *self.schema.names("sequence"))
 
     def _note(
         self, check: str, column: pl.Series, found: pl.Series | NDArray[np.bool_], bad: NDArray[np.bool_]
@@ -149,6 +152,9 @@ class EventChecker:
                     self._note("mixed types", column, typed.is_null() & column.is_not_null(), bad)
                 cast.append(typed)
         batch = batch.with_columns(cast)
+        for name in self._keys:
+            if batch[name].dtype.is_float():
+                self._note("missing key", batch[name], batch[name].is_nan().fill_null(False), bad)
         for name in self.schema.names("numeric"):
             column = batch[name]
             if column.dtype.is_float() and (infinite := column.is_infinite()).any():
@@ -200,7 +206,7 @@ class EventChecker:
             for (check, name), t in self._tallies.items()
         ]
         for name, nulls in self._nulls.items():
-            total = sum(nulls)
+            total = sum(missing for missing, _ in nulls)
             if total and ("missing key", name) not in self._tallies:
                 found.append(self._null_finding(name, nulls, total))
         for name in (*self.schema.inputs, *self.schema.names("shared")):
@@ -209,10 +215,10 @@ class EventChecker:
                 found.append(Finding("warning", "label among inputs", name, self.n_rows, -1, message))
         return found
 
-    def _null_finding(self, name: str, nulls: list[int], total: int) -> Finding:
+    def _null_finding(self, name: str, nulls: list[tuple[int, int]], total: int) -> Finding:
         share = total / max(self.n_rows, 1)
-        mean = total / len(nulls)
-        spike = share > _NULL_SPIKE or (len(nulls) > 1 and max(nulls) > 3 * mean and max(nulls) > _BATCH_NULLS * mean)
+        worst = max(missing / max(rows, 1) for missing, rows in nulls)
+        spike = share > _NULL_SPIKE or worst > max(_BATCH_NULLS, _BATCH_TIMES * share)
         level: Level = "warning" if spike else "info"
         check = "null spike" if spike else "missing values"
         return Finding(level, check, name, total, -1, f"{share:.1%} of the rows have no value")

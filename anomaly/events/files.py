@@ -83,11 +83,16 @@ def _kind(path: Path) -> str | None:
     return _KINDS.get(suffixes[-1].lower()) if suffixes else None
 
 
+def _hidden(path: Path) -> bool:
+    """Return whether listings leave a file out: drafts, and what editors and other systems put beside it."""
+    return any(part.startswith(".") for part in path.parts)
+
+
 def find_files(path: str | Path) -> list[Part]:
     """Return the files behind a path, in the order of their names."""
     place = Path(path)
     if place.is_dir():
-        found = sorted(p for p in place.rglob("*") if p.is_file() and _kind(p))
+        found = sorted(p for p in place.rglob("*") if p.is_file() and _kind(p) and not _hidden(p.relative_to(place)))
         if not found:
             raise DataError(f"{path}: the folder holds no CSV, NDJSON, Parquet or Arrow file")
     elif place.is_file():

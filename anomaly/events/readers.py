@@ -12,7 +12,7 @@ from anomaly.errors import DataError
 from anomaly.events.files import Part, as_written, check_alike, find_files, pieces, unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 _WIDTH_OF_TEXT = 24
@@ -137,9 +137,13 @@ class EventSource:
 
     def with_text(self, names: Iterable[str]) -> EventSource:
         """Return the source with these columns of CSV read as text."""
+        csv = any(part.kind == "csv" for part in self._parts)
+        return self.with_types(dict.fromkeys(names, pl.String()) if csv else {})
+
+    def with_types(self, types: Mapping[str, pl.DataType]) -> EventSource:
+        """Return the source with these columns to be read as other types."""
         source = copy.copy(self)
-        if any(part.kind == "csv" for part in self._parts):
-            source.columns = {**self.columns, **dict.fromkeys(names, pl.String())}
+        source.columns = {**self.columns, **types}
         return source
 
     def load(self, columns: Sequence[str], limit: int) -> EventSource:

@@ -5,6 +5,8 @@ A row is a sequence of length one. Its id is its number, or the value of a state
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -19,6 +21,8 @@ from anomaly.events.schema import EventSchema
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 ROW = "#row"
 """Column that numbers the rows, where no column names them."""
@@ -82,19 +86,33 @@ def open_table(table: Any) -> EventSource:
     return source if ROW in source.columns else source.numbered(ROW)
 
 
-def _open_npz(path: Path) -> EventSource:
+def read_npz(path: Path, name: str) -> NDArray[Any] | None:
+    """Return an array of an npz file, None where it holds none of that name; others are not read.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it cannot be read.
+    """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("X", "y") if name in arrays}
-    except (OSError, ValueError, EOFError) as error:
+        # numpy leaves a file that it opened itself open where it is no archive.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            found: NDArray[Any] | None = arrays.get(name)
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
         raise DataError(f"{path}: {reason}") from error
-    if "X" not in found or found["X"].ndim != 2 or found["X"].dtype.kind not in "biuf":
+    return found
+
+
+def _open_npz(path: Path) -> EventSource:
+    values, y = read_npz(path, "X"), read_npz(path, "y")
+    if values is None or values.ndim != 2 or values.dtype.kind not in "biuf":
         raise DataError(f"{path}: expected an array X of numbers, rows x columns")
-    values, y = found["X"], found.get("y")
     frame = pl.DataFrame({f"x{k}": np.ascontiguousarray(column) for k, column in enumerate(values.T)})
-    if y is not None and y.shape == (len(values),):
-        frame = frame.with_columns(y=pl.Series(y))
+    if y is not None:
+        if y.size != len(values):
+            raise DataError(f"{path}: {y.size} labels y for {len(values)} rows of X")
+        frame = frame.with_columns(y=pl.Series(y.reshape(-1)))
     return EventSource.from_frame(frame, str(path))
 
 

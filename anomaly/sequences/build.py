@@ -107,10 +107,13 @@ def _complete(source: EventSource, schema: EventSchema | None, encoder: EventEnc
 
 
 def _with_keys(sources: list[EventSource], schema: EventSchema) -> list[EventSource]:
-    """Settle the types of ids; what is text in one file is text in the other."""
+    """Settle the types of ids; what is text in one file is text in the other, and numbers are those of the last."""
     keys = [name for role in ("entity", "sequence", "id") for name in schema.names(role)]
     text = {name for source in sources for name in source.textual(keys)}
-    return [source.with_text(text) for source in sources] if text else sources
+    sources = [source.with_text(text) for source in sources] if text else sources
+    last = sources[-1].columns
+    numbers = [name for name in (*keys, *schema.names("order")) if last[name].is_numeric()]
+    return [s.with_types({n: last[n] for n in numbers if s.columns[n].is_numeric()}) for s in sources]
 
 
 class _Build:

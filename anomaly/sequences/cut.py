@@ -101,7 +101,7 @@ def _starts(spine: Spine, group: Key | None, order: NDArray[np.int64]) -> NDArra
         first[1:] = codes[1:] != codes[:-1]
     schema = spine.schema
     if schema.gap is not None:
-        time = spine.time[order]
+        time = _carried(spine.time[order], first)
         known = (time[1:] != NO_TIME) & (time[:-1] != NO_TIME)
         first[1:] |= known & (time[1:] - np.where(known, time[:-1], 0) > seconds(schema.gap) * 1e6)
     starts = np.flatnonzero(first)
@@ -110,6 +110,16 @@ def _starts(spine: Spine, group: Key | None, order: NDArray[np.int64]) -> NDArra
         place = np.arange(len(order)) - np.repeat(starts, lengths)
         starts = np.flatnonzero(place % schema.window == 0)
     return starts
+
+
+def _carried(time: NDArray[np.int64], first: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Give rows without a time that of the row before them, as far back as to the first of their group."""
+    if not (time == NO_TIME).any():
+        return time
+    places = np.arange(len(time))
+    known = np.maximum.accumulate(np.where(time != NO_TIME, places, -1))
+    begin = np.maximum.accumulate(np.where(first, places, 0))
+    return np.where(known >= begin, time[np.maximum(known, 0)], NO_TIME)
 
 
 def _check_owners(entity: Key, sequence: Key, order: NDArray[np.int64], starts: NDArray[np.int64]) -> None:

@@ -155,7 +155,8 @@ def gather(store: SequenceStore, places: Places, sequences: Places, lengths: NDA
     if store.has_time and len(delta):
         # An event from a sequence's start has no gap of its own; where it lands it takes the median one.
         lost = (delta == 0) & np.isin(places, store.offsets[:-1])
-        delta[lost] = np.median(store.delta)
+        known = store.delta[~np.isnan(store.delta)]
+        delta[lost] = np.median(known) if len(known) else np.nan
         delta[offsets[:-1][lengths > 0]] = 0.0
     flat: dict[str, Any] = {name: rows_at(column, places) for name, column in _flat(store).items()}
     context = np.zeros(len(lengths), np.int64)

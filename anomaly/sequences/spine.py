@@ -96,7 +96,7 @@ class KeyColumn:
 
     def _values(self, distinct: NDArray[np.int64]) -> pl.Series:
         assert self.dtype is not None
-        if self.dtype.is_float():
+        if self.dtype.is_float() or self.dtype.is_decimal():
             return pl.Series(_flip(distinct).view(np.float64))
         if self.numbers:
             return pl.Series(distinct.view(np.uint64) if self.dtype == pl.UInt64 else distinct)

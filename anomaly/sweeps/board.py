@@ -79,10 +79,9 @@ def means(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def newest(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of each cell's newest code."""
-    latest = pl.col("finished").max().over("set", "competitor", "labels")
-    code = pl.col("code").sort_by("finished").last().over("set", "competitor", "labels")
-    return rows.with_columns(latest=latest).filter(pl.col("code") == code).drop("latest")
+    """Return the rows of each cell's newest code, configuration and data: others are no further seeds of it."""
+    state = pl.struct("code", "config", "fingerprint", "rows")
+    return rows.filter(state.eq_missing(state.sort_by("finished").last().over(_FIRST)))
 
 
 def boards(rows: pl.DataFrame, against: str | None = None) -> list[Board]:

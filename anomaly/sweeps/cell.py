@@ -76,6 +76,7 @@ class Cell:
             "seed": self.seed,
             "labels": self.labels,
             "fingerprint": self.data.fingerprint,
+            "rows": self.data.rows,
             "code": self.code,
             "config": json.dumps(self.config, sort_keys=True),
             "floors": json.dumps(self.data.floors),

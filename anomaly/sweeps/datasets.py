@@ -16,6 +16,7 @@ import polars as pl
 
 from anomaly.base import FeatureMatrix
 from anomaly.errors import ConfigError, DataError
+from anomaly.events.tabular import read_npz
 from anomaly.sweeps.folder import LabelledFolder, read_folder
 from anomaly.sweeps.splits import halves, label_budget
 from anomaly.sweeps.task import SequenceTask, TableTask, digest
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
     from anomaly.sweeps.task import Task
 
 TABLES = (".npz", ".csv", ".parquet")
-ANOMALOUS = {"1", "1.0", "true", "anomaly", "outlier"}
-"""What a label column says of an anomalous row; the rest is normal."""
+ANOMALOUS, UNKNOWN = ("1", "1.0", "true", "anomaly", "outlier"), ("-1", "-1.0", "nan")
+"""What a label column says of an anomalous row, and of one of which nothing is known, as where it is empty; the rest is
+normal."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ class TableSet:
 
     def truth(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return (n,) the labels of rows by their place in the file."""
-        truth: NDArray[np.int64] = self._labels()[ids.to_numpy()]
+        labels = self._labels()
+        if len(ids) and int(ids.to_numpy().max()) >= len(labels):
+            raise DataError(f"{self.path}: {len(labels)} labels, and more rows")
+        truth: NDArray[np.int64] = labels[ids.to_numpy()]
         return truth
 
     def _drawn(self, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -116,13 +121,17 @@ class TableSet:
     def _labels(self) -> NDArray[np.int64]:
         if self.path.suffix == ".npz":
             return np.asarray(_member(self.path, "y"), np.int64).reshape(-1)
-        text = self._frame()["label"].cast(pl.String).str.to_lowercase()
-        truth: NDArray[np.int64] = text.is_in(list(ANOMALOUS)).cast(pl.Int64).to_numpy()
-        return truth
+        text = pl.col("label").cast(pl.String).str.to_lowercase()
+        known = pl.when(text.is_null() | text.is_in(UNKNOWN)).then(-1).otherwise(text.is_in(ANOMALOUS).cast(pl.Int64))
+        labels: NDArray[np.int64] = self._frame().select(known).to_series().to_numpy()
+        return labels
 
     def _frame(self) -> pl.DataFrame:
-        read = pl.read_parquet if self.path.suffix == ".parquet" else pl.read_csv
-        frame: pl.DataFrame = read(self.path)
+        if self.path.suffix == ".parquet":
+            frame = pl.read_parquet(self.path)
+        else:
+            # The first rows alone may not tell a column of floats from one of whole numbers.
+            frame = pl.read_csv(self.path, infer_schema_length=None)
         if "label" not in frame.columns:
             raise DataError(f"{self.path}: no column label; there are {', '.join(frame.columns[:8])}")
         return frame
@@ -245,11 +254,10 @@ def match(labels: pl.DataFrame, ids: pl.Series) -> NDArray[np.int64]:
 
 
 def _member(path: Path, name: str) -> NDArray[Any]:
-    with np.load(path, allow_pickle=False) as archive:
-        if name not in archive:
-            raise DataError(f"{path}: no array {name}; there are {', '.join(archive)}")
-        values: NDArray[Any] = archive[name]
-        return values
+    values = read_npz(path, name)
+    if values is None:
+        raise DataError(f"{path}: no array {name}")
+    return values
 
 
 def _digest(paths: Sequence[Path]) -> str:

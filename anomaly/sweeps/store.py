@@ -21,7 +21,7 @@ COLUMNS: dict[str, Any] = {
     **{"seed": pl.Int64, "labels": pl.Float64, "status": pl.String, "reason": pl.String},
     **dict.fromkeys(("auroc", "auroc_low", "auroc_high", "ap", "ap_low", "ap_high"), pl.Float64),
     **dict.fromkeys(("precision", "recall", "prevalence", "repeats"), pl.Float64),
-    **dict.fromkeys(("n", "n_anomalous", "n_unknown"), pl.Int64),
+    **dict.fromkeys(("n", "n_anomalous", "n_unknown", "rows"), pl.Int64),
     **dict.fromkeys(("seconds", "prepare_seconds", "fit_seconds", "score_seconds", "peak_mb"), pl.Float64),
     **dict.fromkeys(("limit_seconds", "limit_gb", "threads"), pl.Float64),
     **dict.fromkeys(("fingerprint", "code", "config", "members", "floors", "notes"), pl.String),

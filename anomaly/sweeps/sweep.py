@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from anomaly.sweeps.store import ResultStore
 
 PACKAGES = ("anomaly", "numpy", "scikit-learn", "torch", "pyod", "polars", "xgboost-cpu", "pytorch-lifestream")
-_JUDGING = {"table": ("metrics", "sweeps"), "sequences": ("metrics", "events", "sequences", "features", "sweeps")}
+_JUDGING = {
+    "table": ("metrics", "events/tabular.py", "sweeps"),
+    "sequences": ("metrics", "events", "sequences", "features", "sweeps"),
+}
 """Sources that every figure of a kind of data rests on, in the room of sweeps these modules alone."""
 _SWEEPS = ("cell.py", "competitors.py", "datasets.py", "eventrows.py", "floors.py", "folder.py", "splits.py", "task.py")
 
@@ -59,7 +62,7 @@ def cells_of(plan: Plan, build: Build) -> list[Cell]:
     found: dict[str, Cell] = {}
     for data in plan.data:
         for labels in plan.labels:
-            drawn = data.draws(labels)
+            drawn = _draws(data, labels)
             for entry in entries:
                 for seed in plan.seeds if drawn or (entry.random and entry.name not in plan.steady) else [None]:
                     cell = Cell(entry.name, entry.config, data, seed, labels, entry.code(data.kind))
@@ -67,6 +70,14 @@ def cells_of(plan: Plan, build: Build) -> list[Cell]:
     mine, parts = plan.shard
     chosen = set(sorted(found)[mine::parts])
     return [cell for key, cell in found.items() if key in chosen]
+
+
+def _draws(data: DataSet, labels: float | None) -> bool:
+    """Return whether the seed decides which rows are read; of a set that cannot be read the cells say why."""
+    try:
+        return data.draws(labels)
+    except Exception:
+        return False
 
 
 def run_sweep(

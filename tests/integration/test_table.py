@@ -97,3 +97,11 @@ def test_what_is_wrong_is_one_line(table: Path, tmp_path: Path, capsys: pytest.C
     assert dispatch(arguments) == 2
     assert "table.anomaly=VALUE" in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_what_a_table_does_not_have_is_not_listed(
+    run: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dispatch(["score", f"run={run}", f"table.path={table}", f"out={tmp_path / 's.parquet'}"]) == 0
+    listed = capsys.readouterr().out.partition("highest scores")[2].partition("written")[0]
+    assert "sequence" in listed and "entity" not in listed and "length" not in listed

@@ -106,10 +106,17 @@ def test_a_forest_does_not_score_its_training_rows_once_more() -> None:
     assert forest.estimator_.contamination == "auto"
 
 
-def test_detectors_that_score_batches_are_refused() -> None:
+@pytest.mark.parametrize("name", ["sos.SOS", "cof.COF", "sod.SOD"])
+def test_detectors_that_score_batches_are_refused(name: str) -> None:
+    """Some of them cannot even score a few rows by themselves."""
     X, _ = cloud(60)
-    with pytest.raises(ConfigError, match="SOS"):
-        PyODDetector(detector={"_target_": "pyod.models.sos.SOS"}).fit(X)
+    with pytest.raises(ConfigError, match=f"{name[:3].upper()} .* choose another detector"):
+        PyODDetector(detector={"_target_": f"pyod.models.{name}"}).fit(X)
+
+
+def test_what_scores_no_rows_is_no_detector() -> None:
+    with pytest.raises(ConfigError, match="DBSCAN cannot score new rows"):
+        PyODDetector(detector={"_target_": "sklearn.cluster.DBSCAN"}).fit(cloud(60)[0])
 
 
 @pytest.mark.parametrize(
@@ -119,6 +126,7 @@ def test_detectors_that_score_batches_are_refused() -> None:
         ({"_target_": "pyod.models.lof.Nothing"}, "cannot be imported"),
         ("lof", "no estimator"),
         ({"_target_": "sklearn.linear_model.LogisticRegression"}, "needs labels"),
+        ({"_target_": "pyod.models.lscp.LSCP"}, "LSCP refuses its arguments .*detector_list"),
     ],
 )
 def test_what_cannot_be_a_detector(detector: Any, words: str) -> None:

@@ -15,6 +15,7 @@ from anomaly.artifact import codec
 from anomaly.detectors.ngram import NGramDetector
 from anomaly.detectors.rarity import RarityDetector
 from anomaly.detectors.robust import IQRDetector
+from anomaly.detectors.silence import SilenceDetector
 from anomaly.ensemble import bank
 from anomaly.ensemble.bank import MemberBank
 from anomaly.ensemble.combine import FisherCombiner
@@ -34,6 +35,14 @@ def test_planted_anomalies_rank_first(fitted: Any, store_of: Make) -> None:
     assert auroc(labels, fitted.decision_function(X)) == auroc(labels, scored.score)
     owner = X.sequence_of_event()
     assert scored.event_score[labels[owner]].mean() > 2 * scored.event_score[~labels[owner]].mean()
+
+
+def test_members_that_have_nothing_to_say_are_told_before_anything_is_combined(
+    ensemble_of: Make, store_of: Make
+) -> None:
+    """Rows without times know no silence."""
+    with pytest.raises(DataError, match="silence: nothing to tell of such rows"):
+        ensemble_of(members={"silence": SilenceDetector()}).fit(store_of(60))
 
 
 def test_trained_on_what_it_judges_it_still_finds_them(ensemble_of: Make, store_of: Make) -> None:

@@ -97,3 +97,22 @@ def test_spikes_and_labels_are_told() -> None:
     found = by_check(check_events(EventSource.from_frame(frame), schema=schema))
     assert found[("null spike", "event")] == (5, -1)
     assert found[("label among inputs", "is_fraud")] == (10, -1)
+
+
+def test_one_missing_value_in_a_batch_is_no_spike_and_a_batch_of_them_is() -> None:
+    schema = EventSchema.of(entity="user", time=None, categorical=["one", "many"], numeric=None)
+    frame = pl.DataFrame({"user": ["a"] * 60, "one": [None] + ["x"] * 59, "many": [None] * 6 + ["x"] * 54})
+    source = EventSource.from_frame(frame)
+    checker = EventChecker(schema, source)
+    for batch in source.batches(schema.columns, rows=6):
+        checker.check(batch)
+    found = by_check(checker.findings())
+    assert found[("missing values", "one")] == (1, -1) and found[("null spike", "many")] == (6, -1)
+
+
+def test_an_entity_that_is_not_a_number_is_missing(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"user": [1.5, float("nan"), 2.5], "event": ["x", "y", "x"]})
+    frame.write_csv(tmp_path / "e.csv")
+    schema = EventSchema.of(entity="user", time=None, categorical="event", numeric=None)
+    for source in (EventSource.from_frame(frame), EventSource.open(tmp_path / "e.csv")):
+        assert by_check(check_events(source, schema=schema))[("missing key", "user")] == (1, 1)

@@ -48,6 +48,15 @@ def test_folders_and_globs_are_read_in_the_order_of_names(tmp_path: Path) -> Non
         assert source.locate(3).endswith("b.parquet, row 1")
 
 
+def test_hidden_files_of_a_folder_are_none_of_it(tmp_path: Path) -> None:
+    """As a glob leaves them out: drafts that a killed process left, and what editors and other systems put there."""
+    write(tmp_path, "parquet")
+    (tmp_path / "._events.parquet").write_bytes(b"Mac OS X")
+    (tmp_path / ".checkpoints").mkdir()
+    write(tmp_path / ".checkpoints", "parquet")
+    assert pl.concat(list(EventSource.open(tmp_path).batches())).equals(FRAME)
+
+
 def test_large_files_stream_in_file_order(tmp_path: Path) -> None:
     frame = pl.DataFrame({"k": np.arange(50_000)})
     path = tmp_path / "k.parquet"

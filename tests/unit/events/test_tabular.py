@@ -98,8 +98,20 @@ def test_npz_without_a_table(tmp_path: Path, arrays: dict[str, Any]) -> None:
 def test_npz_that_is_not_there_or_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such file"):
         open_table(tmp_path / "t.npz")
-    (tmp_path / "t.npz").write_bytes(b"nothing")
-    with pytest.raises(DataError, match="cannot be read"):
+    np.savez(tmp_path / "whole.npz", X=np.zeros((50, 2)))
+    for content in (b"nothing", (tmp_path / "whole.npz").read_bytes()[:200], b""):
+        (tmp_path / "t.npz").write_bytes(content)
+        with pytest.raises(DataError, match="cannot be read"):
+            open_table(tmp_path / "t.npz")
+
+
+def test_npz_labels_may_be_a_column_but_not_too_few(tmp_path: Path) -> None:
+    """Files that were made elsewhere hold y as (n, 1)."""
+    np.savez(tmp_path / "t.npz", X=np.arange(40).reshape(20, 2), y=(np.arange(20) < 2)[:, None])
+    labels = table_labels(open_table(tmp_path / "t.npz"), TableRoles())
+    assert labels is not None and labels["label"].sum() == 2
+    np.savez(tmp_path / "t.npz", X=np.zeros((20, 2)), y=np.zeros(19))
+    with pytest.raises(DataError, match="19 labels y for 20 rows"):
         open_table(tmp_path / "t.npz")
 
 

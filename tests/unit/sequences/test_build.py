@@ -416,3 +416,35 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(DataError, match=r"needs .* GB"):
         build_store(EventSource.from_frame(shop()), out=tmp_path / "store")
     assert not list(tmp_path.iterdir())
+
+
+def test_who_is_not_a_number_is_nobody_and_takes_no_name() -> None:
+    """Such rows were a history of their own, under the name of the last entity."""
+    frame = pl.DataFrame({"user": [1.0, float("nan"), 2.0, 2.0], "event": ["a", "b", "a", "b"]})
+    schema = EventSchema.of(entity="user", categorical="event")
+    store = build_store(EventSource.from_frame(frame), schema, bad_rows="drop").store
+    assert store.sequence_ids.to_list() == ["1.0#0", "2.0#0"] and store.lengths.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("dtype", [pl.Int32, pl.Float64])
+def test_numbers_of_the_history_are_those_of_the_file(dtype: pl.DataType) -> None:
+    """A missing value turns whole numbers to floats in many tools."""
+    frame = pl.DataFrame({"id": range(6), "user": [7, 8, 7, 8, 7, 2**40], "time": range(6), "event": ["a", "b"] * 3})
+    past = frame.head(4).with_columns(pl.col("id", "user").cast(dtype))
+    schema = EventSchema.of(entity="user", id="id", time="time", categorical="event")
+    later = build_store(EventSource.from_frame(frame.tail(2)), schema, history=EventSource.from_frame(past)).store
+    assert later.entity_ids.to_list() == [7, 2**40] and later.lengths.tolist() == [3, 1]
+    assert later.event_ids is not None and later.event_ids.to_list() == [0, 2, 4, 5]
+
+
+def test_entities_of_exact_decimals() -> None:
+    user = pl.Series([1, 2, 1]).cast(pl.Decimal(10, 2))
+    store = build(pl.DataFrame({"user": user, "event": ["a", "b", "c"]}), entity="user", categorical="event").store
+    assert store.lengths.tolist() == [2, 1] and store.entity_ids.dtype == pl.Decimal(10, 2)
+
+
+def test_a_silence_ends_a_sequence_although_a_time_within_it_is_missing() -> None:
+    times = ["2024-01-01 00:00", "2024-01-01 00:01", None, "2024-01-03 00:00", None, None, "2024-01-09 00:00"]
+    frame = pl.DataFrame({"user": ["a"] * 4 + ["b"] * 3, "time": times, "event": list("xyxyxyx")})
+    store = build(frame, entity="user", time="time", gap="1h", categorical="event").store
+    assert store.sequence_ids.to_list() == ["a#0", "a#1", "b#0"] and store.lengths.tolist() == [3, 1, 3]

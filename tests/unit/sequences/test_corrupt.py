@@ -321,3 +321,12 @@ def test_an_extreme_number_is_one_of_the_largest() -> None:
 def test_single_events_are_damaged_by_what_is_not_theirs_alone() -> None:
     made_for_events = {name for name, make in KINDS.items() if "event" in make().units}
     assert made_for_events == {"insert", "splice", "random_events", "scramble", "extreme", "hand_over"}
+
+
+def test_a_first_event_that_is_moved_takes_the_median_gap_although_some_are_unknown() -> None:
+    store = SequenceStore.from_codes(np.arange(6) + 3, [3, 3], delta=np.zeros(6, np.float32))
+    store = replace(store, delta=np.array([0, 2, np.nan, 0, 4, 6], np.float32))
+    moved = rearrange.gather(store, np.array([3, 1, 0]), np.array([0]), np.array([3]))
+    assert moved.delta.tolist() == [0, 2, 2]
+    unknown = replace(store, delta=np.full(6, np.nan, np.float32))
+    assert len(rearrange.gather(unknown, np.array([3, 1, 0]), np.array([0]), np.array([3])).delta) == 3

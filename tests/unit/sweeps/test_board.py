@@ -74,6 +74,14 @@ def test_the_newest_code_counts_and_unfinished_sets_do_not() -> None:
     assert board.lines[1]["rank"] == 2
 
 
+@pytest.mark.parametrize("changed", [{"config": "{}"}, {"fingerprint": "g" * 16}, {"rows": 100}])
+def test_what_was_configured_otherwise_is_no_further_seed(changed: dict[str, Any]) -> None:
+    """Two settings of a competitor, two states or two caps of a set are not averaged; the newest counts."""
+    old = row("default", ap=0.1, finished="2025-01-01", seed=5, **changed)
+    (board,) = boards(table([*FULL, old]))
+    assert board.ap_DC[board.sets.index("a"), board.competitors.index("default")] == pytest.approx(0.6)
+
+
 def test_kinds_and_budgets_are_boards_of_their_own() -> None:
     rows = [row("default"), row("default", labels=0.05), row("default", kind="sequences")]
     titles = [board.title for board in boards(table(rows))]

@@ -82,6 +82,22 @@ def test_text_labels_of_csv_and_bad_tables(tmp_path: Path) -> None:
         TableSet(tmp_path / "v.csv").task(0)
 
 
+def test_csv_is_read_to_its_end_and_an_unknown_label_is_not_normal(tmp_path: Path) -> None:
+    rows = [f"{k if k < 300 else k + 0.5},{label}" for k, label in enumerate([-1, "", 1] + [0] * 400)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,label", *rows]))
+    found = TableSet(tmp_path / "t.csv")
+    task = found.task(0)
+    assert task.features()[0].values[-1, 0] == 402.5
+    assert found.truth(task.ids)[:4].tolist() == [-1, -1, 1, 0]
+
+
+def test_npz_with_fewer_labels_than_rows(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", X=np.zeros((20, 2)), y=np.zeros(19))
+    found = TableSet(tmp_path / "t.npz")
+    with pytest.raises(DataError, match="19 labels"):
+        found.truth(found.task(0).ids)
+
+
 def test_a_simulated_shop_is_cut_by_time_and_floors_read_it(shop: SequenceSet) -> None:
     task = shop.task(0)
     assert isinstance(task, SequenceTask) and not task.scores_what_it_fits

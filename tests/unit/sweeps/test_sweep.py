@@ -51,6 +51,19 @@ def test_whatever_goes_wrong_is_a_row_with_its_reason(
     assert "0 anomalous and 200 normal" in rows["one_class", "good"]["reason"]
 
 
+def test_a_table_that_cannot_be_read_is_a_row_with_its_reason(
+    tmp_path: Path, table: Callable[..., TableSet], rivals: Callable[..., Any]
+) -> None:
+    """It is asked for its size before any cell is run."""
+    (tmp_path / "torn.npz").write_bytes((table().path.read_bytes())[:200])
+    (tmp_path / "bare.csv").write_text("a,b\n1,2\n")
+    sets = [TableSet(tmp_path / "torn.npz", 50), TableSet(tmp_path / "bare.csv", 50), table(cap=50)]
+    found = sweep(tmp_path / "out", Plan({"good": rivals("Good")}, sets, limits=LIMITS))
+    rows = {row["set"]: row for row in found.iter_rows(named=True)}
+    assert rows["set"]["status"] == "ok" and rows["torn"]["status"] == rows["bare"]["status"] == "failed"
+    assert "torn.npz: cannot be read" in rows["torn"]["reason"] and "no column label" in rows["bare"]["reason"]
+
+
 def test_a_cell_past_its_time_is_killed_and_its_other_seeds_are_spared(
     tmp_path: Path, table: Callable[..., TableSet], rivals: Callable[..., Any]
 ) -> None:

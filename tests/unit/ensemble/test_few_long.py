@@ -50,7 +50,8 @@ def test_short_sequences_alarm_as_often_as_they_should(fitted: Any, low: int, hi
     X = walks(np.random.default_rng(2).integers(low, high, 200), 3)
     p = fitted.score(X).p_value
     assert 0.01 <= np.mean(p <= 0.05) <= 0.11
-    assert 0.35 < np.median(p) < 0.65
+    # Some sixty pieces calibrate: over draws of the training set the median is .5 give or take .08.
+    assert 0.3 < np.median(p) < 0.7
 
 
 def test_long_sequences_are_judged_by_long_ones(fitted: Any) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-TRIES = (2, 2)
+TRIES = (3, 2)
 """Sets of a sequence's events that are left out, by step; each costs about as much as scoring it once."""
 USUAL = 0.5
 """Of a sequence with a larger p-value nothing is left out: it is as most are, and there is no score to fall."""

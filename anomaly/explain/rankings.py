@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-FORESEEN, LEAST_FORESEEN = 1 / 2, 8
+FORESEEN, LEAST_FORESEEN = 1 / 2, 6
 """Share, and least number, of a sequence's events of which is foreseen what it would be without each; of a later step
 half of them."""
 COPIED = 1 << 20

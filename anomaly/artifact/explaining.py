@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anomaly.artifact.scoring import prepare, source_of
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
 from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.explain.narrate import EVENTS, Narrator
 from anomaly.explain.reference import Reference
@@ -50,6 +50,7 @@ def explain_run(
     top: int = 3,
     events: Any | None = None,
     history: Any | None = None,
+    until: str | float | None = None,
     shown: int = EVENTS,
     contrast: bool = True,
     language: Language = "en",
@@ -62,7 +63,7 @@ def explain_run(
     Parameters
     ----------
     ids : one id or several; None takes the `top` highest scores
-    events, history : new data in place of the run's own
+    events, history, until : new data in place of the run's own, as `anomaly.artifact.scoring.score_events` reads it
     shown : events of each item that are told
     contrast : tell also the owner's habits, the nearest usual sequences and the smallest edit
     language : of what is told
@@ -74,12 +75,16 @@ def explain_run(
         If there is no such id.
     ArtifactError
         If the run keeps no events.
+    ConfigError
+        If an end is stated for the run's own events.
     """
+    if events is None and until is not None:
+        raise ConfigError(f"events.until={until}: an end of new data; give events.path= as well")
     explainer = explainer_of(run)
     store = explainer.reference.store
     if events is not None:
         source, encoder = source_of(events, table=run.encoder.table), run.encoder
-        store = prepare(source, encoder, history=history, bad_rows=bad_rows, max_bad=max_bad).store
+        store = prepare(source, encoder, history=history, until=until, bad_rows=bad_rows, max_bad=max_bad).store
     one = isinstance(ids, str) or not isinstance(ids, Iterable)
     wanted = None if ids is None else [ids] if one else list(ids)
     places = _places(run, store, wanted, top, own=events is None)

@@ -241,6 +241,12 @@ def test_a_word_brings_the_next_case_and_counts_once(visit, desk):
     assert visitor.post("/say", json=word).status_code == 204 and visitor.item == stay
 
 
+def test_a_word_whose_stay_is_no_case_is_refused_whole(visit, desk):
+    visitor = visit().enter()
+    word = {"key": KEY, "item": visitor.item, "verdict": "normal", "stay": "nothing"}
+    assert visitor.post("/say", json=word).status_code == 400 and desk.session.log.read() == []
+
+
 def test_the_score_is_shown_to_who_asked(visit, desk):
     ann = visit().enter()
     item = ann.item

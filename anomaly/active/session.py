@@ -249,6 +249,11 @@ class LabelSession:
         with self._lock:
             return dict(self.ledger.words.get(item, {}))
 
+    def draft(self, annotator: str, item: str) -> Label | None:
+        """Return what somebody said last of an item, taken back or not: where they go on when it is theirs again."""
+        with self._lock:
+            return self.ledger.drafts.get((item, annotator))
+
     def opinions(self, annotator: str, item: str) -> list[Label]:
         """Return what others said of an item that waits for a lead."""
         with self._lock:

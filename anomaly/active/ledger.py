@@ -27,6 +27,7 @@ class Ledger:
     keys : every row by key
     words : by item, who said what last, in the order in which it was said; moves such as a skip included
     said : by annotator, the rows that stand, the last of which is undone first
+    drafts : by item and annotator, what was said last, also where it was taken back
     asked : items whose score somebody asked for, with who did
     chosen : by item, the row with which it left the queue, which says how it was chosen
     """
@@ -37,6 +38,7 @@ class Ledger:
     keys: dict[str, Label] = field(default_factory=dict)
     words: dict[str, dict[str, Label]] = field(default_factory=lambda: defaultdict(dict))
     said: dict[str, list[Label]] = field(default_factory=lambda: defaultdict(list))
+    drafts: dict[tuple[str, str], Label] = field(default_factory=dict)
     asked: set[tuple[str, str]] = field(default_factory=set)
     chosen: dict[str, Label] = field(default_factory=dict)
 
@@ -61,7 +63,7 @@ class Ledger:
             else:
                 # What it corrects stays below it, to come back when it is undone.
                 self.said[row.annotator].append(row)
-                self.words[row.item][row.annotator] = row
+                self.words[row.item][row.annotator] = self.drafts[row.item, row.annotator] = row
                 if row.verdict != "skipped":
                     self.chosen.setdefault(row.item, row)
 

@@ -111,13 +111,15 @@ class Router(Learner):
         return figures
 
     def _compare(self, labels: Labels) -> dict[str, Floats]:
-        items, first = np.unique(labels.items, return_index=True)
+        # Of an item that was judged again the last verdict counts.
+        items, latest = np.unique(labels.items[::-1], return_index=True)
+        last = len(labels) - 1 - latest
         rng = np.random.default_rng([self.random_state, len(labels)])
         unknown = np.setdiff1d(rng.permutation(len(self._pool))[: self.crowd + len(items)], items)[: self.crowd]
         trial = self._pool.take(np.concatenate([items, unknown]))
         # Dealt in turn in the order of asking, so that every fold has early and late labels.
-        fold = first.argsort(kind="stable").argsort() % self.folds
-        truth = np.concatenate([labels.verdicts[first], np.zeros(len(unknown), np.int64)])
+        fold = last.argsort(kind="stable").argsort() % self.folds
+        truth = np.concatenate([labels.verdicts[last], np.zeros(len(unknown), np.int64)])
         place = np.searchsorted(items, labels.items)
         figures: dict[str, list[float]] = {name: [] for name in self.learners}
         for name in self.learners:

@@ -5,7 +5,7 @@ Everything that counts is in the database; the session is a fold of it, so a res
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from threading import RLock
 from typing import TYPE_CHECKING, Any
@@ -175,7 +175,7 @@ class LabelSession:
                 verdict,
                 annotator,
                 key=key,
-                typology=None if verdict == "normal" else typology,
+                typology=typology,
                 confidence=confidence,
                 note=note,
                 duration_ms=duration_ms,
@@ -183,7 +183,8 @@ class LabelSession:
                 score_seen=(item, annotator) in self.ledger.asked,
                 **self._circumstances(annotator, item, lease, before, lead),
             )
-            return self._write(label, lease)
+            # What was sent is judged whole, also the kind that a normal case does not keep.
+            return self._write(replace(label, typology=None) if verdict == "normal" else label, lease)
 
     def undo(self, annotator: str, *, key: str) -> str | None:
         """Take back what somebody said last, hand them that case again, and return it; None where nothing is left."""
@@ -247,6 +248,11 @@ class LabelSession:
         """Return what was said last of an item, by annotator."""
         with self._lock:
             return dict(self.ledger.words.get(item, {}))
+
+    def draft(self, annotator: str, item: str) -> Label | None:
+        """Return what somebody said last of an item, taken back or not: where they go on when it is theirs again."""
+        with self._lock:
+            return self.ledger.drafts.get((item, annotator))
 
     def opinions(self, annotator: str, item: str) -> list[Label]:
         """Return what others said of an item that waits for a lead."""

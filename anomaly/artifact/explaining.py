@@ -8,18 +8,19 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 
 from anomaly.artifact.scoring import prepare, source_of
-from anomaly.errors import DataError
+from anomaly.errors import ConfigError, DataError
 from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.explain.narrate import EVENTS, Narrator
 from anomaly.explain.reference import Reference
 from anomaly.explain.shapley import cross_checks
+from anomaly.features.segments import reported
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
     from numpy.typing import NDArray
 
     from anomaly.artifact.run import Run
@@ -50,6 +51,7 @@ def explain_run(
     top: int = 3,
     events: Any | None = None,
     history: Any | None = None,
+    until: str | float | None = None,
     shown: int = EVENTS,
     contrast: bool = True,
     language: Language = "en",
@@ -62,7 +64,7 @@ def explain_run(
     Parameters
     ----------
     ids : one id or several; None takes the `top` highest scores
-    events, history : new data in place of the run's own
+    events, history, until : new data in place of the run's own, as `anomaly.artifact.scoring.score_events` reads it
     shown : events of each item that are told
     contrast : tell also the owner's habits, the nearest usual sequences and the smallest edit
     language : of what is told
@@ -74,12 +76,16 @@ def explain_run(
         If there is no such id.
     ArtifactError
         If the run keeps no events.
+    ConfigError
+        If an end is stated for the run's own events.
     """
+    if events is None and until is not None:
+        raise ConfigError(f"events.until={until}: an end of new data; give events.path= as well")
     explainer = explainer_of(run)
     store = explainer.reference.store
     if events is not None:
         source, encoder = source_of(events, table=run.encoder.table), run.encoder
-        store = prepare(source, encoder, history=history, bad_rows=bad_rows, max_bad=max_bad).store
+        store = prepare(source, encoder, history=history, until=until, bad_rows=bad_rows, max_bad=max_bad).store
     one = isinstance(ids, str) or not isinstance(ids, Iterable)
     wanted = None if ids is None else [ids] if one else list(ids)
     places = _places(run, store, wanted, top, own=events is None)
@@ -94,37 +100,48 @@ def explain_run(
 def _places(run: Run, store: SequenceStore, ids: list[Any] | None, top: int, *, own: bool) -> NDArray[np.int64]:
     """Return the places of the sequences to explain, of the events where these are the items."""
     by_event = run.facts["unit"] == "event"
-    names = event_ids(store) if by_event else store.sequence_ids
     if ids is None:
-        return _highest(run, store, names, top, own=own)
-    return _find(names, ids, "event" if by_event else "sequence")
+        return _highest(run, store, top, own=own, by_event=by_event)
+    return places_of(store, ids, by_event=by_event)
 
 
-def _highest(run: Run, store: SequenceStore, names: pl.Series, top: int, *, own: bool) -> NDArray[np.int64]:
+def _highest(run: Run, store: SequenceStore, top: int, *, own: bool, by_event: bool) -> NDArray[np.int64]:
     if own:
-        key = "id" if run.facts["unit"] == "event" else "sequence"
-        return _find(names, run.scores.sort("rank")[key].head(top).to_list(), key)
+        ids = run.scores.sort("rank")["id" if by_event else "sequence"].head(top).to_list()
+        return places_of(store, ids, by_event=by_event)
     scored = run.ensemble.score(store)
     best = np.argsort(-scored.score, kind="stable")[:top]
     return np.asarray(best if scored.item_event is None else scored.item_event[best], np.int64)
 
 
-def _find(names: pl.Series, ids: list[Any], what: str) -> NDArray[np.int64]:
-    places = {str(name): place for place, name in enumerate(names.to_list())}
-    for wanted in map(str, ids):
-        if wanted not in places:
-            close = difflib.get_close_matches(wanted, list(places)[:100_000], 1)
-            hint = (
-                f"did you mean {close[0]}?"
-                if close
-                else f"there are {len(places):,}, such as {next(iter(places), '-')}"
-            )
-            raise DataError(f"{what} {wanted!r}: no such id here; {hint}")
-    return np.array([places[str(wanted)] for wanted in ids], np.int64)
+def places_of(store: SequenceStore, ids: Sequence[Any], *, by_event: bool) -> NDArray[np.int64]:
+    """Return the places of sequences, or of reported events, by their ids; an event of the past is not meant.
+
+    Raises
+    ------
+    DataError
+        If there is no such id.
+    """
+    names, at = store.sequence_ids, np.arange(len(store))
+    if by_event:
+        at = np.flatnonzero(reported(store)[1])
+        names = event_ids(store).gather(pl.Series(at))
+    wanted = [str(name) for name in ids]
+    among = set(wanted)
+    # Of names that stand twice in the file the first is taken.
+    places = {text: k for k, text in reversed(list(enumerate(map(str, names.to_list())))) if text in among}
+    for text in wanted:
+        if text not in places:
+            raise DataError(f"{'event' if by_event else 'sequence'} {text!r}: no such id here; {_hint(text, names)}")
+    return np.asarray(at[[places[text] for text in wanted]], np.int64)
+
+
+def _hint(wanted: str, names: pl.Series) -> str:
+    some = [str(name) for name in names.head(100_000).to_list()]
+    close = difflib.get_close_matches(wanted, some, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {len(names):,}, such as {next(iter(some), '-')}"
 
 
 def event_ids(store: SequenceStore) -> pl.Series:
     """Return the ids of the events, the numbers of their rows where they have none."""
-    import polars as pl
-
     return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids

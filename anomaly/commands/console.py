@@ -10,6 +10,8 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from anomaly.report.text import clean
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from types import TracebackType
@@ -43,14 +45,14 @@ class Console:
         """Write a line to stdout."""
         if not self.quiet:
             self.end_progress()
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(visible(text) + "\n")
             sys.stdout.flush()
 
     def note(self, text: str) -> None:
         """Write a line to stderr: a warning, or what was guessed."""
         if not self.quiet:
             self.end_progress()
-            sys.stderr.write(text + "\n")
+            sys.stderr.write(visible(text) + "\n")
 
     def table(self, title: str, rows: Iterable[Mapping[str, Any]], *, to_stderr: bool = False) -> None:
         """Write rows as a table; the keys of the first are the columns."""
@@ -58,9 +60,9 @@ class Console:
         if self.quiet or not found:
             return
         self.end_progress()
-        table = Table(title=title, title_justify="left", show_edge=False)
+        table = Table(title=visible(title), title_justify="left", show_edge=False)
         for name in found[0]:
-            table.add_column(str(name), overflow="fold")
+            table.add_column(visible(str(name)), overflow="fold")
         for row in found:
             table.add_row(*(_cell(value) for value in row.values()))
         width = None if sys.stdout.isatty() else 120
@@ -92,7 +94,12 @@ class Console:
         self._bar.start()
 
 
+def visible(text: str) -> str:
+    """Return a text in which what would command a terminal is made visible, character for character."""
+    return clean(text, len(text)).replace("\r", "\ufffd")
+
+
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
-    return "" if value is None else str(value)
+    return "" if value is None else visible(str(value))

@@ -36,7 +36,9 @@ def dispatch(arguments: Sequence[str]) -> int:
     except AnomalyError as error:
         if debug:
             raise
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
+        from anomaly.commands.console import visible
+
+        sys.stderr.write(f"error: {visible(' '.join(str(error).split()))}\n")
         return USER_ERROR
 
 

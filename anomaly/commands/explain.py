@@ -47,6 +47,7 @@ def _tell(run: Run, values: dict[str, Any], language: Language) -> list[Story]:
         top=values["top"],
         events=values["events"]["path"],
         history=values["history"]["path"],
+        until=values["events"]["until"],
         shown=values["shown"],
         contrast=values["contrast"],
         language=language,

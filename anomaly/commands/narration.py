@@ -10,13 +10,12 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
+from anomaly.commands.console import Console, visible
 from anomaly.explain.words import amount, edit_text, equation, field_text, percent
-from anomaly.report.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from anomaly.commands.console import Console
     from anomaly.explain.story import Story
 
 BAR, WIDTH = 16, 110
@@ -52,14 +51,9 @@ def print_story(console: Console, story: Story) -> None:
     screen = RichConsole(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
     for block in _blocks(story):
         if isinstance(block, Text):
-            block.plain = _shown(block.plain)
+            block.plain = visible(block.plain)
         screen.print(block)
     screen.print()
-
-
-def _shown(text: str) -> str:
-    """Return a text in which what would command a terminal is made visible, character for character."""
-    return clean(text, len(text))
 
 
 def _blocks(story: Story) -> Iterable[Any]:
@@ -100,7 +94,7 @@ def _events(story: Story, say: dict[str, str]) -> Table:
         bar = _bar(event.part / max(most, 1e-300), 8)
         what = equation(values) or ", ".join(named(name) for name in fields)
         cells = (f"  {bar}", str(event.position + 1), percent(event.share), event.time, what, ", ".join(likelier))
-        table.add_row(*map(_shown, cells))
+        table.add_row(*map(visible, cells))
     return table
 
 
@@ -117,7 +111,7 @@ def _cross_checks(story: Story, say: dict[str, str]) -> Iterable[Any]:
 
 def _named(parts: Mapping[str, float]) -> str:
     total = max(sum(parts.values()), 1e-300)
-    return _shown(" · ".join(f"{name} {percent(part / total)}" for name, part in list(parts.items())[:CHECKED]))
+    return visible(" · ".join(f"{name} {percent(part / total)}" for name, part in list(parts.items())[:CHECKED]))
 
 
 def _contrast(story: Story, say: dict[str, str]) -> Iterable[Any]:

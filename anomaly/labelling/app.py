@@ -167,6 +167,8 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
 
     @app.post("/say")
     def say(word: Word, annotator: Annotator = Depends(trusted)) -> Response:
+        if word.stay is not None and word.stay not in session.places:
+            raise DataError(f"stay={word.stay!r}: no such item in this session")
         said = word.model_dump(exclude={"item", "verdict", "stay"})
         session.say(annotator.name, word.item, word.verdict, lead=annotator.lead, **said)
         if word.stay is None:

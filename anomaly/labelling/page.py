@@ -61,6 +61,7 @@ class Desk:
             language=self.language,
             surprises=case.surprises,
             said=said,
+            draft=session.draft(annotator.name, lease.item),
             score=Markup(self.score(annotator, lease.item)) if session.has_asked(annotator.name, lease.item) else None,
             opinions=self.opinions(annotator, lease.item),
             typologies=self.kinds(judged),

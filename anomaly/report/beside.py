@@ -1,4 +1,4 @@
-"""The files beside the page: its figures as SVG, its tables as CSV."""
+"""The files beside the page: its figures as SVG, its tables as CSV, what it says against labels as JSON."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from anomaly.atomic import replacing, write_text
+from anomaly.atomic import replacing, write_json, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from anomaly.report.data import ReportData
     from anomaly.report.svg import Sheet
+
+_METRICS = "metrics.json"
 
 
 def folder_beside(page: Path) -> Path:
@@ -34,7 +36,10 @@ def write_beside(data: ReportData, sheet: Sheet, folder: Path) -> list[Path]:
             written.append(folder / f"{name}.csv")
             with replacing(written[-1]) as temporary:
                 table.write_csv(temporary)
-    own = {*folder.glob("figure_*.svg"), *(folder / f"{name}.csv" for name in tables)}
+    if data.metrics is not None:
+        written.append(folder / _METRICS)
+        write_json(written[-1], data.metrics)
+    own = {folder / _METRICS, *folder.glob("figure_*.svg"), *(folder / f"{name}.csv" for name in tables)}
     for path in own - set(written):
         path.unlink(missing_ok=True)
     return written

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.artifact.explaining import event_ids, explainer_of
+from anomaly.artifact.explaining import event_ids, explainer_of, places_of
 from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.sentences import title
@@ -75,11 +75,7 @@ def explain_top(run: Run, scores: pl.DataFrame, language: Language = "en") -> Wh
 
 def _places(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> NDArray[np.int64]:
     """Return the places of the items of some rows in their order, until `READ` events are read."""
-    key, names = ("id", event_ids(store)) if by_event else ("sequence", store.sequence_ids)
-    wanted = rows.select(key, "place").join(
-        names.alias(key).to_frame().with_row_index("at").unique(key, keep="first"), on=key
-    )
-    at = wanted.sort("place")["at"].to_numpy().astype(np.int64)
+    at = places_of(store, rows["id" if by_event else "sequence"].to_list(), by_event=by_event)
     owners = np.searchsorted(store.offsets, at, side="right") - 1 if by_event else at
     read = np.cumsum(at - store.offsets[owners] + 1 if by_event else store.lengths[owners])
     return np.asarray(at[: max(int(np.searchsorted(read, READ, side="right")), 1)], np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,15 +45,20 @@ class Simulated:
     def save(self, folder: Path | str) -> Path:
         """Write events.parquet, labels.parquet and event_labels.parquet, each complete or not at all.
 
+        Events never lie beside the truth of others: the old ones go first, the new ones come last.
+
         Raises
         ------
         ArtifactError
             If the folder cannot be written to.
         """
         folder = Path(folder)
-        for name in ("events", "labels", "event_labels"):
-            with replacing(folder / f"{name}.parquet") as part:
+        with ExitStack() as stack:
+            # What is entered last takes its place first.
+            for name in ("events", "labels", "event_labels"):
+                part = stack.enter_context(replacing(folder / f"{name}.parquet"))
                 getattr(self, name).write_parquet(part)
+            (folder / "events.parquet").unlink(missing_ok=True)
         return folder
 
 

@@ -14,13 +14,14 @@ dataset.yaml says what is read:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from anomaly.errors import ConfigError, DataError, SchemaError
+from anomaly.events.times import NO_TIME, parse_time
 
 Which = str | dict[str, Any]
 """`all`, or what the rows have in common: `split`, `before`, `from`."""
@@ -133,19 +134,23 @@ class LabelledFolder:
             if key == "split":
                 conditions.append(pl.col("split") == value)
             else:
-                moment = self._moment(events, value)
-                time = pl.col(self.events["time"])
-                conditions.append(time < moment if key == "before" else time >= moment)
+                time, moment = self._times(events, value)
+                conditions.append(pl.lit(time < moment if key == "before" else time >= moment))
         return pl.all_horizontal(conditions)
 
-    def _moment(self, events: pl.DataFrame, value: Any) -> pl.Expr:
+    def _times(self, events: pl.DataFrame, value: Any) -> tuple[pl.Series, float]:
+        """Return the times and a moment as numbers: as they stand, or of dates and text as microseconds since 1970."""
         if self.events["time"] is None:
             raise ConfigError(f"{self.path}/dataset.yaml: rows by date need events.time")
-        dtype = events.schema[self.events["time"]]
-        if not isinstance(dtype, pl.Datetime):
-            return pl.lit(float(value))
-        moment = datetime.fromisoformat(str(value))
-        return pl.lit(moment if dtype.time_zone is None else moment.replace(tzinfo=moment.tzinfo or UTC)).cast(dtype)
+        column = events[self.events["time"]]
+        try:
+            if column.dtype.is_numeric():
+                return column, float(value)
+            moment = pl.Series([datetime.fromisoformat(str(value))])
+        except ValueError as error:
+            raise ConfigError(f"{self.path}/dataset.yaml: {value!r} is no time as {column.name} holds them") from error
+        time = pl.Series(parse_time(column))
+        return time.set(time == NO_TIME, None), int(parse_time(moment)[0])
 
 
 def read_folder(path: Path) -> LabelledFolder:
@@ -165,6 +170,8 @@ def read_folder(path: Path) -> LabelledFolder:
     for key in ("events", "labels"):
         if not isinstance(told.get(key), dict):
             raise ConfigError(f"{file}: {key} is missing")
+    if told["labels"].get("id") is None:
+        raise ConfigError(f"{file}: labels.id is missing, the column of the labels that names the item")
     level = told.get("level", "sequence")
     if level not in ("sequence", "event"):
         raise ConfigError(f"{file}: level is sequence or event, got {level!r}")

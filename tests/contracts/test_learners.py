@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -15,11 +15,11 @@ from anomaly.active.aad import ActiveAnomalyDiscovery
 from anomaly.active.items import EMBEDDING, MEMBERS, Items, Links
 from anomaly.active.member_weights import MemberWeights
 from anomaly.active.pine import PineForest
-from anomaly.active.records import Labels
+from anomaly.active.records import Belief, Labels
 from anomaly.active.residual_gp import ResidualGP
 from anomaly.active.router import Router
 from anomaly.artifact import codec
-from anomaly.base import FeatureMatrix
+from anomaly.base import FeatureMatrix, Learner
 
 
 @cache
@@ -157,6 +157,31 @@ def test_the_router_goes_to_whoever_ranks_hidden_labels_better() -> None:
         "weights: "
     )
     assert all(row["residual_gp"] > row["weights"] for row in evidence)  # type: ignore[operator]
+
+
+class AsScored(Learner):
+    """Rank by the score, whatever the labels."""
+
+    def fit(self, X: Items) -> Self:
+        self._pool = X
+        return self
+
+    def update(self, labels: Labels) -> Self:
+        return self
+
+    def belief(self) -> Belief:
+        return Belief(self._pool.scores, np.zeros(len(self._pool)))
+
+    def score(self, X: Items) -> Any:
+        return X.scores
+
+
+def test_the_router_takes_the_last_verdict_of_an_item() -> None:
+    labels = verdicts(40)
+    X = replace(crowd(), scores=np.isin(np.arange(240), labels.items[labels.verdicts == 1]).astype(np.float64))
+    corrected = Labels.of(np.tile(labels.items, 2), np.append(1 - labels.verdicts, labels.verdicts))
+    (row,) = Router(learners={"scored": AsScored()}, first=80, crowd=100).fit(X).update(corrected).evidence_
+    assert row["scored"] == 1.0
 
 
 def test_weights_show_which_member_earns_its_keep() -> None:

@@ -126,6 +126,15 @@ def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytes
     # Figures of the flags are those of the threshold that the page tells of, or none.
     assert '<th scope="row">flagged</th>' in (run / "report.html").read_text()
     assert '<th scope="row">flagged</th>' not in (copy / "report.html").read_text()
+    # With labels too: the run's own figures stay, those of the other flags lie beside the page that shows them.
+    own, shown = (copy / "metrics.json").read_bytes(), copy / "report_files" / "metrics.json"
+    assert dispatch(["report", f"run={copy}", "threshold=fpr", "threshold.rate=0.5", f"labels={shop.labels}"]) == 0
+    assert (copy / "metrics.json").read_bytes() == own
+    other = json.loads(shown.read_text())["flagged"]
+    assert other != json.loads(own)["flagged"]
+    verify(copy)
+    assert dispatch(["report", f"run={copy}"]) == 0 and shown.read_bytes() == own
+    verify(copy)
     events = ["evaluate", f"scores={run / 'event_scores.parquet'}", "level=event", f"out={tmp_path / 'e.json'}"]
     assert dispatch([*events, f"labels={shop.folder / 'event_labels.parquet'}"]) == 0
     capsys.readouterr()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,21 @@ def test_another_end_may_be_stated_for_new_rows(until_run: Path, shop: Any, tmp_
     assert later["score.silence"].sum() > run.scores["score.silence"].sum()
     early = str(frame["time"].max() - timedelta(days=400))
     assert run.score(frame, until=early)["score.silence"].max() < 0.05
+
+
+def test_new_rows_are_explained_as_they_were_scored(until_run: Path, shop: Any, tmp_path: Path) -> None:
+    later = "2026-03-15"
+    top = anomaly.Run.load(until_run).score(shop.frame(), until=later).sort("rank").row(0, named=True)
+    out = tmp_path / "why.json"
+    explain = ["explain", f"run={until_run}", f"events.path={shop.events}", f"sequence={top['sequence']}"]
+    assert dispatch([*explain, f"events.until={later}", f"out={out}", "contrast=false", "quiet=true"]) == 0
+    (story,) = json.loads(out.read_text())
+    assert story["score"] == pytest.approx(top["score"], abs=1e-5)
+
+
+def test_an_end_without_new_rows_is_refused(until_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert dispatch(["explain", f"run={until_run}", "events.until=2026-03-15"]) == 2
+    assert "events.path" in capsys.readouterr().err
 
 
 def test_a_run_without_an_end_says_so(

@@ -241,6 +241,28 @@ def test_a_word_brings_the_next_case_and_counts_once(visit, desk):
     assert visitor.post("/say", json=word).status_code == 204 and visitor.item == stay
 
 
+def test_a_word_whose_stay_is_no_case_is_refused_whole(visit, desk):
+    visitor = visit().enter()
+    word = {"key": KEY, "item": visitor.item, "verdict": "normal", "stay": "nothing"}
+    assert visitor.post("/say", json=word).status_code == 400 and desk.session.log.read() == []
+
+
+def test_an_undone_case_comes_back_with_what_was_written_also_after_a_reload(visit):
+    ann, bob = visit().enter(), visit().enter("bob")
+    item = ann.item
+    written = {"typology": "odd kind", "note": "five cards", "confidence": 0.5}
+    ann.post("/say", json={"key": KEY + "0", "item": item, "verdict": "normal", "note": "an earlier word"})
+    ann.post("/say", json={"key": KEY + "1", "item": item, "verdict": "anomalous"} | written)
+    for key, pressed in (("2", "normal"), ("3", None)):
+        ann.post("/undo", json={"key": KEY + key})
+        for shown in (ann.get("/case").text, ann.get("/").text):
+            assert f'data-item="{item}"' in shown and "five cards</textarea>" in shown
+            assert 'value="odd kind"' in shown and 'value="0.5" checked' in shown
+            assert re.findall(r'data-say="(\w+)" aria-pressed', shown) == ([pressed] if pressed else [])
+    ann.post("/leave", json={})
+    assert "five cards" not in bob.post("/open", json={"item": item}).text
+
+
 def test_the_score_is_shown_to_who_asked(visit, desk):
     ann = visit().enter()
     item = ann.item

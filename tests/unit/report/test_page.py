@@ -1,5 +1,6 @@
 import base64
 import hashlib
+import json
 import re
 import time
 from dataclasses import replace
@@ -222,9 +223,10 @@ def test_beside_the_page_lies_nothing_of_an_earlier_one(data, bare, tmp_path):
     folder = tmp_path / "report_files"
     (folder / "mine.csv").write_text("a")
     before = {path.name for path in folder.iterdir()}
+    assert json.loads((folder / "metrics.json").read_text()) == data.metrics
     write_report(bare, tmp_path / "report.html")
     after = {path.name for path in folder.iterdir()}
-    assert {"mine.csv", "ranking.csv"} <= after < before and "budgets.csv" not in after
+    assert {"mine.csv", "ranking.csv"} <= after < before and not {"budgets.csv", "metrics.json"} & after
 
 
 def test_normal_ones_that_are_flagged_are_told_where_the_largest_group_has_none(data):

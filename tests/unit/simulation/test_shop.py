@@ -1,5 +1,6 @@
 """The simulator keeps its promises: size, share, truth, determinism, clear refusals."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -192,6 +193,29 @@ def test_save_leaves_three_files_and_nothing_else(tmp_path: Path, shop: Simulate
     assert sorted(f.name for f in folder.iterdir()) == ["event_labels.parquet", "events.parquet", "labels.parquet"]
     assert pl.read_parquet(folder / "events.parquet").equals(shop.events)
     shop.save(folder)
+
+
+@pytest.mark.parametrize("files", range(4))
+def test_a_save_that_is_killed_leaves_no_events_beside_the_truth_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int
+) -> None:
+    old, new = (Shop(users=users, random_state=2).simulate() for users in (20, 30))
+    folder, rename, renamed = old.save(tmp_path), Path.replace, []
+
+    def killed(path: Path, target: Path) -> Path:
+        if len(renamed) == files:
+            raise KeyboardInterrupt
+        renamed.append(target)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with suppress(KeyboardInterrupt):
+        new.save(folder)
+    assert len(renamed) == min(files, 3)
+    left = {path.stem: pl.read_parquet(path) for path in folder.glob("*.parquet")}
+    if "events" in left:
+        made = new if left["events"].equals(new.events) else old
+        assert all(table.equals(getattr(made, name)) for name, table in left.items())
 
 
 def test_save_where_nothing_can_be_written(tmp_path: Path, shop: Simulated) -> None:

@@ -77,6 +77,25 @@ def test_dates_are_read_as_utc_where_times_have_a_zone(tmp_path: Path) -> None:
     assert folder.rows(folder.read_events(), folder.fit).height == 2
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d.%m.%Y", None])
+def test_dates_without_a_clock_and_as_text_divide_the_rows(tmp_path: Path, form: str | None) -> None:
+    path = write(tmp_path / "set", "fit: {before: 2024-05-03}\nscore: {from: 2024-05-03}")
+    days = pl.col("time").dt.date() if form is None else pl.col("time").dt.strftime(form)
+    missing = pl.when(pl.col("row") == 12).then(None).otherwise(days).alias("time")
+    pl.read_parquet(path / "events.parquet").with_columns(missing).write_parquet(path / "events.parquet")
+    folder = read_folder(path)
+    events = folder.read_events()
+    assert folder.rows(events, folder.fit)["row"].to_list() == [10, 11]
+    assert folder.rows(events, folder.score)["row"].to_list() == [13, 14]
+
+
+def test_numbers_divide_the_rows_as_they_are(tmp_path: Path) -> None:
+    path = write(tmp_path / "set", "fit: {before: 12}")
+    pl.read_parquet(path / "events.parquet").with_columns(time="row").write_parquet(path / "events.parquet")
+    folder = read_folder(path)
+    assert folder.rows(folder.read_events(), folder.fit)["row"].to_list() == [10, 11]
+
+
 def test_unknown_labels_are_minus_one(tmp_path: Path) -> None:
     folder = read_folder(write(tmp_path / "set"))
     assert folder.read_labels().rows() == [("s1", 0), ("s2", -1), ("s3", 1)]
@@ -88,6 +107,12 @@ def test_bad_folders_are_refused(tmp_path: Path) -> None:
         read_folder(tmp_path)
     with pytest.raises(ConfigError, match="fit is all or a mapping"):
         read_folder(write(tmp_path / "a", "fit: {until: 2024-05-03}"))
+    path = write(tmp_path / "d", "fit: {before: May}")
+    with pytest.raises(ConfigError, match=r"dataset\.yaml: 'May' is no time"):
+        read_folder(path).rows(read_folder(path).read_events(), read_folder(path).fit)
+    (path / "dataset.yaml").write_text("events: {entity: user, sequence: session}\nlabels: {label: secret}")
+    with pytest.raises(ConfigError, match=r"dataset\.yaml: labels\.id is missing"):
+        read_folder(path)
     folder = read_folder(write(tmp_path / "b", "fit: {split: nowhere}"))
     with pytest.raises(DataError, match="no row is"):
         folder.rows(folder.read_events(), folder.fit)

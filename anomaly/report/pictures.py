@@ -32,7 +32,8 @@ def p_value_histogram(scored: NDArray[np.float64], held_out: NDArray[np.float64]
         axes.stairs(_density(held_out, edges), edges, fill=True, color=SOFT, label="held-out")
     axes.stairs(_density(scored, edges), edges, color=ACCENT, linewidth=1.6, label="scored")
     axes.axhline(1, color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-    axes.set(xlabel="p-value", ylabel="density", xlim=(-0.01, 1), ylim=(0, None))
+    # Room for the legend, which the steps would otherwise run through.
+    axes.set(xlabel="p-value", ylabel="density", xlim=(-0.01, 1), ylim=(0, 1.25 * axes.get_ylim()[1]))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     if held_out is not None and len(held_out):
         _legend(axes)

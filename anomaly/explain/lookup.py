@@ -118,12 +118,14 @@ def _counts(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -
 
 
 def _unnamed(laid: Laid, place: dict[str, int]) -> None:
-    """Lay what the shares of values without a name of their own carry."""
+    """Lay what the shares of values without a name of their own carry; the features of a table have none."""
     store = laid.axis.store
     for f, field in enumerate(store.fields):
         for share, code in (("unknown_share", UNKNOWN), ("rare_share", RARE)):
-            hit = np.flatnonzero((store.codes[:, f] == code) & laid.axis.kept_T)
-            laid.lay(hit, np.full(len(hit), place[f"{field.name}.{share}"]), laid.axis.fields.index(field.name))
+            column = place.get(f"{field.name}.{share}")
+            if column is not None:
+                hit = np.flatnonzero((store.codes[:, f] == code) & laid.axis.kept_T)
+                laid.lay(hit, np.full(len(hit), column), laid.axis.fields.index(field.name))
 
 
 def _steps(laid: Laid, aggregates: SequenceAggregates, place: dict[str, int]) -> None:

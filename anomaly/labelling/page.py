@@ -74,12 +74,13 @@ class Desk:
         return list(dict.fromkeys([*self.typologies, *used]))[:9]
 
     def score(self, annotator: Annotator, item: str) -> str:
-        """Return the score of an item, as a fragment; what labels made of it is not told to a second opinion."""
-        words = self.session.words(item)
-        row = self.book.scores.row(self.session.places[item], named=True)
+        """Return the score of an item and what carries it; what labels made of it is not told to a second opinion."""
+        words, place = self.session.words(item), self.session.places[item]
+        row, reasons = self.book.scores.row(place, named=True), self.book.tell(place)
         told = annotator.lead or annotator.name in words or not words
         posterior = self.session.posterior(item) if told else None
-        return _render("score.html", row=row, posterior=posterior, n_items=len(self.book.items))
+        shown = {"row": row, "posterior": posterior, "reasons": reasons, "language": self.language}
+        return _render("score.html", n_items=len(self.book.items), **shown)
 
     def reasons(self, item: str) -> str:
         """Return why an item ranks where it does, as a fragment; "" where nothing is told."""

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 class Reason(NamedTuple):
-    """One reason of a case; its severity and share stay untold, as they tell of the score."""
+    """One reason of a case; its severity and share tell of the score, and are told with it alone."""
 
     code: str
     title: str
     sentence: str
+    severity: str
+    share: float
 
 
 class Reasons:
@@ -74,7 +76,10 @@ class Reasons:
     def _explain(self, store: SequenceStore, at: int) -> list[Reason]:
         story = self._narrator.tell(self._narrator.explainer.explain(store, np.array([at])))[0]
         pairs = zip(story.reasons, story.sentences(), strict=True)
-        return [Reason(reason.code, title(reason.code, self.language), text) for reason, text in pairs]
+        return [
+            Reason(reason.code, title(reason.code, self.language), text, reason.severity, reason.share)
+            for reason, text in pairs
+        ]
 
     @cached_property
     def _narrator(self) -> Narrator:

@@ -285,6 +285,10 @@ def test_reasons_come_after_the_case_and_are_kept(visit, desk, run):
     assert told.status_code == 200 and "data-code" in told.text and "data-late" not in told.text
     assert told.text.split("<ol>")[1].split("</ol>")[0] in visitor.get("/case").text
     assert visitor.get("/reasons?item=nobody").status_code == 404
+    assert 'class="part"' not in visitor.get("/case").text
+    shares = re.findall(r"<dd>([\d.]+)%</dd>", visitor.post("/ask", json={"item": visitor.item}).text)
+    assert shares and 0 < sum(map(float, shares)) <= 100.1
+    assert 'class="part"' in visitor.get("/case").text
 
 
 def test_the_page_says_what_the_random_draws_tell_and_when_to_stop(visit, desk):

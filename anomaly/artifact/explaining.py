@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from anomaly.artifact.scoring import prepare, source_of
+from anomaly.artifact.tables import event_ids
 from anomaly.errors import ConfigError, DataError
 from anomaly.explain.explainer import EnsembleExplainer
 from anomaly.explain.narrate import EVENTS, Narrator
@@ -77,10 +78,12 @@ def explain_run(
     ArtifactError
         If the run keeps no events.
     ConfigError
-        If an end is stated for the run's own events.
+        If a history or an end is stated for the run's own events.
     """
     if events is None and until is not None:
         raise ConfigError(f"events.until={until}: an end of new data; give events.path= as well")
+    if events is None and history is not None:
+        raise ConfigError("history.path= is the past of new data; give events.path= as well")
     explainer = explainer_of(run)
     store = explainer.reference.store
     if events is not None:
@@ -140,8 +143,3 @@ def _hint(wanted: str, names: pl.Series) -> str:
     some = [str(name) for name in names.head(100_000).to_list()]
     close = difflib.get_close_matches(wanted, some, 1)
     return f"did you mean {close[0]}?" if close else f"there are {len(names):,}, such as {next(iter(some), '-')}"
-
-
-def event_ids(store: SequenceStore) -> pl.Series:
-    """Return the ids of the events, the numbers of their rows where they have none."""
-    return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids

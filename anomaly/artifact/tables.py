@@ -104,7 +104,7 @@ def _event_rows(store: SequenceStore, reported: NDArray[np.bool_]) -> pl.DataFra
     time = _time(store, places, np.ones(len(places), np.bool_))
     return pl.DataFrame(
         {
-            "id": _ids(store)[places],
+            "id": event_ids(store)[places],
             "sequence": store.sequence_ids[sequence],
             "position": (store.position()[places] - store.context[sequence]).astype(np.int64),
             "entity": store.entity_ids[sequence],
@@ -115,7 +115,8 @@ def _event_rows(store: SequenceStore, reported: NDArray[np.bool_]) -> pl.DataFra
     )
 
 
-def _ids(store: SequenceStore) -> pl.Series:
+def event_ids(store: SequenceStore) -> pl.Series:
+    """Return the ids of the events, the numbers of their rows where they have none."""
     return pl.Series("id", np.asarray(store.row)) if store.event_ids is None else store.event_ids
 
 
@@ -136,7 +137,7 @@ def _events(store: SequenceStore, scored: Any, reported: NDArray[np.bool_]) -> p
     return pl.DataFrame(
         {
             "sequence": store.sequence_ids[sequence],
-            "id": _ids(store)[places],
+            "id": event_ids(store)[places],
             "position": (store.position()[places] - store.context[sequence]).astype(np.int64),
             "score": np.asarray(scored.event_score, np.float64)[places],
             "p_value": np.asarray(scored.event_p_value, np.float64)[places],

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from anomaly.artifact.explaining import event_ids, explainer_of, places_of
+from anomaly.artifact.explaining import explainer_of, places_of
+from anomaly.artifact.tables import event_ids
 from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.sentences import title

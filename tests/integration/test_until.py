@@ -64,8 +64,11 @@ def test_new_rows_are_explained_as_they_were_scored(until_run: Path, shop: Any, 
     assert story["score"] == pytest.approx(top["score"], abs=1e-5)
 
 
-def test_an_end_without_new_rows_is_refused(until_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert dispatch(["explain", f"run={until_run}", "events.until=2026-03-15"]) == 2
+@pytest.mark.parametrize("stated", ["events.until=2026-03-15", "history.path=past.parquet"])
+def test_an_end_or_a_past_without_new_rows_is_refused(
+    until_run: Path, capsys: pytest.CaptureFixture[str], stated: str
+) -> None:
+    assert dispatch(["explain", f"run={until_run}", stated]) == 2
     assert "events.path" in capsys.readouterr().err
 
 

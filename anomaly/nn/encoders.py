@@ -202,7 +202,8 @@ class _Dilated(nn.Module):
     def forward(self, x_NLD: Tensor) -> Tensor:
         past_NDL = nn.functional.pad(self.norm(x_NLD).transpose(1, 2), (self.reach, 0))
         mixed_NLD = nn.functional.gelu(self.convolution(past_NDL).transpose(1, 2))
-        return x_NLD + self.dropout(self.out(mixed_NLD))  # type: ignore[no-any-return]
+        out_NLD: Tensor = x_NLD + self.dropout(self.out(mixed_NLD))
+        return out_NLD
 
 
 def pad(x_TD: Tensor, cu_seqlens: Tensor, longest: int) -> tuple[Tensor, Tensor]:

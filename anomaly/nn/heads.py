@@ -5,7 +5,7 @@ Shapes: T packed events, F fields, D width, V codes of one field, K sampled code
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ SAMPLES = 512
 """Codes that stand for all the others there."""
 ROUNDING = 1e-5
 """Relative; what two ways to sum one logit differ by."""
-ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # type: ignore[no-untyped-call]
+ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether products can be asked of oneDNN, which on some processors takes half of MKL's time."""
 
 
@@ -61,16 +61,15 @@ class ConditionalHeads(nn.Module):
 
     def surprisal(self, contexts_F: Sequence[Tensor], codes_TF: Tensor) -> Tensor:
         """Return (T, F) negative log-probabilities in nats; those of large fields are estimates while training."""
-        each = zip(self.outputs, contexts_F[: len(self.outputs)], codes_TF.T, strict=True)
-        return torch.stack([self._surprisal(out, x_TD, codes_T) for out, x_TD, codes_T in each], dim=1)  # type: ignore[arg-type]
+        each = self._each(contexts_F, codes_TF)
+        return torch.stack([self._surprisal(out, x_TD, codes_T) for out, x_TD, codes_T in each], dim=1)
 
     def score(self, contexts_F: Sequence[Tensor], codes_TF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return surprisal, expected surprisal (the entropy) and tail (T, F).
 
         The tail is the probability of a value at most as probable as the one seen, its own half counted once.
         """
-        each = zip(self.outputs, contexts_F[: len(self.outputs)], codes_TF.T, strict=True)
-        parts = [_score_field(out, x_TD, codes_T) for out, x_TD, codes_T in each]  # type: ignore[arg-type]
+        parts = [_score_field(out, x_TD, codes_T) for out, x_TD, codes_T in self._each(contexts_F, codes_TF)]
         surprisal, entropy, tail = (torch.stack(columns, dim=1) for columns in zip(*parts, strict=True))
         return surprisal, entropy, tail
 
@@ -81,6 +80,11 @@ class ConditionalHeads(nn.Module):
         """
         columns = [_upper_tail(self.outputs[f](contexts_F[f]).float(), codes_TF[:, f]) for f in fields]
         return torch.stack(columns, dim=1) if columns else contexts_F[0].new_zeros((len(codes_TF), 0))
+
+    def _each(self, contexts_F: Sequence[Tensor], codes_TF: Tensor) -> Iterator[tuple[nn.Linear, Tensor, Tensor]]:
+        """Yield the head, what it is given and the codes of every field."""
+        outputs = cast("Sequence[nn.Linear]", self.outputs)
+        yield from zip(outputs, contexts_F[: len(outputs)], codes_TF.T, strict=True)
 
     def _surprisal(self, output: nn.Linear, x_TD: Tensor, codes_T: Tensor) -> Tensor:
         if not self.training:
@@ -191,5 +195,6 @@ def _product(x_TD: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
     """Return (T, V) the logits."""
     plain = x_TD.device.type == "cpu" and x_TD.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     if ONEDNN and plain and not torch.is_grad_enabled():
-        return torch.ops.mkldnn._linear_pointwise(x_TD, weight_VD, bias_V, "none", [], "")  # type: ignore[no-any-return]
+        logits_TV: Tensor = torch.ops.mkldnn._linear_pointwise(x_TD, weight_VD, bias_V, "none", [], "")
+        return logits_TV
     return nn.functional.linear(x_TD, weight_VD, bias_V)

@@ -58,9 +58,12 @@ class LabelHead(nn.Module):
     def forward(self, z_ND: Tensor) -> Tensor:
         """Return (N,) scores."""
         x_NH = self.inner(self.dropout((z_ND - self.mean_D) / self.scale_D))
+        score_N: Tensor
         if self.outer is None:
-            return (x_NH - self.center).square().mean(1)  # type: ignore[no-any-return]
-        return self.outer(self.dropout(nn.functional.gelu(x_NH)))[:, 0]  # type: ignore[no-any-return]
+            score_N = (x_NH - self.center).square().mean(1)
+        else:
+            score_N = self.outer(self.dropout(nn.functional.gelu(x_NH)))[:, 0]
+        return score_N
 
 
 def label_loss(kind: HeadKind, score_N: Tensor, y_N: Tensor, prevalence: float) -> Tensor:

@@ -81,8 +81,7 @@ def evaluate(
 
 def figures_of(scores: pl.DataFrame, labels: Any, unit: str, labels_id: Any, split: str | None) -> dict[str, Any]:
     """Return the figures of a run's items."""
-    level = "event" if unit == "event" else "sequence"
-    return evaluate(scores, labels, level=level, labels_id=labels_id, split=split)
+    return evaluate(scores, labels, level=unit, labels_id=labels_id, split=split)
 
 
 def show(console: Console, metrics: dict[str, Any]) -> None:

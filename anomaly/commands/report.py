@@ -49,9 +49,9 @@ def command(settings: Settings) -> None:
         console.progress("writing the report")
         told = {name: values[name] for name in ("labels_id", "group", "language")}
         report_run(run, metrics, out=out, threshold=chosen, scores=scores, labels=labels, **told)
-        # Within a run these are about its own flags; those of another threshold lie beside the page that shows them.
-        if labels is not None and (chosen is None or not (out.parent / manifest.NAME).is_file()):
-            write_json(out.with_name("metrics.json"), metrics)
+        # A run's own are about its own flags; what any page shows lies beside it, and no file of others is touched.
+        if labels is not None and chosen is None and out.parent.resolve() == run.path.resolve():
+            write_json(run.path / "metrics.json", metrics)
         manifest.renew(out.parent, (out.name, "metrics.json", folder_beside(out).name))
         console.say(f"report: {out}")
 

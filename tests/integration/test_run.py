@@ -142,6 +142,18 @@ def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytes
     assert "single events; state level=event" in capsys.readouterr().err
 
 
+def test_a_page_elsewhere_leaves_the_figures_of_others_alone(counts_run: Path, shop: Any, tmp_path: Path) -> None:
+    other = shutil.copytree(counts_run, tmp_path / "other")
+    figures = [other / "metrics.json", tmp_path / "metrics.json"]
+    for path in figures:
+        path.write_text('{"of": "something else"}')
+    for folder in (other, tmp_path):
+        page = folder / "page.html"
+        assert dispatch(["report", f"run={counts_run}", f"out={page}", f"labels={shop.labels}", "quiet=true"]) == 0
+        assert json.loads((folder / "page_files" / "metrics.json").read_text())["n_anomalous"] > 0
+    assert [json.loads(path.read_text()) for path in figures] == [{"of": "something else"}] * 2
+
+
 def test_a_finished_run_is_not_trained_into(
     counts_run: Path, shop: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

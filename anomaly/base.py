@@ -11,17 +11,15 @@ nothing else, is what an artifact keeps. Higher is more anomalous, everywhere.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from anomaly.errors import ConfigError, NotFittedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from numpy.typing import NDArray
 
     from anomaly.active.items import Items
@@ -29,6 +27,18 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
 
 Tail = Literal["upper", "both"]
+
+
+class Progress(Protocol):
+    """Whoever is told how far some work is."""
+
+    def __call__(self, what: str, done: int | None = None, total: int | None = None, /) -> object:
+        """Hear what begins now and, where steps are counted, how many are done and how many there are in all."""
+
+
+def silent(what: str, done: int | None = None, total: int | None = None, /) -> None:
+    """Tell nobody how far some work is."""
+
 
 THRESHOLD_ROWS = 10_000
 """Fitted rows that a detector scores for its threshold, at most."""
@@ -93,6 +103,12 @@ class Statistics:
 
 class Estimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types; this is where it enters.
     """Whatever is built from keyword arguments alone and keeps what it learns in attributes that end in ``_``."""
+
+
+def seeded(estimator: Any, seed: int) -> Any:
+    """Return a copy that is not fitted, with its random state set where it has one."""
+    fresh = clone(estimator)
+    return fresh.set_params(random_state=seed) if "random_state" in fresh.get_params(deep=False) else fresh
 
 
 class Detector(Estimator, ABC):
@@ -162,20 +178,6 @@ class Detector(Estimator, ABC):
             raise NotFittedError(f"{type(self).__name__} is not fitted; call fit first")
 
 
-class _Rows:
-    """Rows that come block by block, in an array that has room for all of them."""
-
-    def __init__(self, n: int) -> None:
-        self.n, self.filled = n, 0
-        self.array: NDArray[Any] = np.empty(0)
-
-    def put(self, rows: NDArray[Any]) -> None:
-        if not self.filled:
-            self.array = np.empty((self.n, *rows.shape[1:]), rows.dtype)
-        self.array[self.filled : self.filled + len(rows)] = rows
-        self.filled += len(rows)
-
-
 @dataclass(frozen=True)
 class Analysis:
     """All that one pass of an event detector yields.
@@ -192,28 +194,6 @@ class Analysis:
     fields_TF: NDArray[np.float32]
     event_statistics: Statistics
     embedding_ND: NDArray[np.float32] | None = None
-
-    @classmethod
-    def gather(cls, blocks: Iterable[Analysis], n: int, n_events: int) -> Analysis:
-        """Lay the analyses of consecutive blocks of `n` sequences end to end, one at a time.
-
-        Parameters
-        ----------
-        blocks : one or more
-        """
-        statistics, fields, events, embedding = (_Rows(rows) for rows in (n, n_events, n_events, n))
-        for block in blocks:
-            statistics.put(block.statistics.values)
-            fields.put(block.fields_TF)
-            events.put(block.event_statistics.values)
-            if block.embedding_ND is not None:
-                embedding.put(block.embedding_ND)
-        return cls(
-            replace(block.statistics, values=statistics.array),
-            fields.array,
-            replace(block.event_statistics, values=events.array),
-            None if block.embedding_ND is None else embedding.array,
-        )
 
 
 class EventDetector(Detector):

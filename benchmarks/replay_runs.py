@@ -11,6 +11,7 @@ from anomaly.active.replay import replay
 from anomaly.active.strategies import Top
 from anomaly.artifact.items import items_of
 from anomaly.artifact.tables import score_tables
+from anomaly.base import seeded
 from anomaly.commands.compose import compose
 from anomaly.commands.plan import plan
 from anomaly.commands.targets import instantiate
@@ -41,9 +42,7 @@ def run_sequences(folder: LabelledFolder, seed: int, overrides: list[str], metho
         "without": {str(k): int(truth[order[:k]].sum()) for k in MARKS},
     }
     for method in methods:
-        learner = instantiate(compose("replay", ["out=x", f"learner={method}"]).values["learner"])
-        if "random_state" in learner.get_params(deep=False):
-            learner.set_params(random_state=seed)
+        learner = seeded(instantiate(compose("replay", ["out=x", f"learner={method}"]).values["learner"]), seed)
         done = replay(items, truth, learner, Top(), budget=BUDGET, random_state=seed)
         row[method] = {str(k): v for k, v in done.found.items()}
         row[f"{method}_ap"] = {str(k): round(v, 4) for k, v in done.ap_pool.items()}

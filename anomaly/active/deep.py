@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
-from sklearn.base import clone
 
 from anomaly.active.records import Belief, Labels
 from anomaly.active.residual_gp import ResidualGP
-from anomaly.base import Learner
+from anomaly.base import Learner, seeded
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ class BackgroundTuning(Learner):
         """
         if self.run is None:
             raise ConfigError("learner=deep tunes the network of a run, and here is none; choose another learner")
-        self.learner_ = clone(self.learner or ResidualGP()).set_params(random_state=self.random_state).fit(X)
+        self.learner_ = seeded(self.learner or ResidualGP(), self.random_state).fit(X)
         self._ids = X.ids
         self._job: Tuning | None = None
         self._forget()

@@ -9,15 +9,14 @@ Shapes: n items of the pool, l labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from sklearn.base import clone
 
 from anomaly.active.kernel import ItemKernel
 from anomaly.active.label_forest import LabelForest
 from anomaly.active.records import Belief, Labels
-from anomaly.base import Learner
+from anomaly.base import Learner, seeded
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +59,8 @@ class ResidualGP(Learner):
 
     def fit(self, X: Items) -> Self:
         """Grow the kernel's forests and read the pool's marks."""
-        self.kernel_ = self._own(self.kernel or ItemKernel()).fit(X)
-        self.forest_ = self._own(self.forest or LabelForest()).fit(X) if self.guided else None
+        self.kernel_ = seeded(self.kernel or ItemKernel(), self.random_state).fit(X)
+        self.forest_ = seeded(self.forest or LabelForest(), self.random_state).fit(X) if self.guided else None
         self.range_ = (float(X.scores.min(initial=0.0)), float(X.scores.max(initial=0.0)))
         self._pool = self.kernel_.marks(X)
         self._prior = self._prior_of(X)
@@ -103,9 +102,6 @@ class ResidualGP(Learner):
         for k, weight in enumerate(self.weights_):
             mean += weight * self.kernel_.row(self.labelled_.take(np.array([k])), marks)
         return mean
-
-    def _own(self, part: Any) -> Any:
-        return clone(part).set_params(random_state=self.random_state)
 
     def _prior_of(self, X: Items) -> Floats:
         low, high = self.range_

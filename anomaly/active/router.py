@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from sklearn.base import clone
 
 from anomaly.active.records import Belief, Labels
-from anomaly.base import Learner
+from anomaly.base import Learner, seeded
 from anomaly.metrics.ranking import average_precision
 
 if TYPE_CHECKING:
@@ -134,9 +133,7 @@ class Router(Learner):
         return {name: np.array(values) for name, values in figures.items()}
 
     def _fresh(self, name: str) -> Learner:
-        learner: Learner = clone(self.learners[name])
-        if "random_state" in learner.get_params(deep=False):
-            learner.set_params(random_state=self.random_state)
+        learner: Learner = seeded(self.learners[name], self.random_state)
         return learner
 
 

@@ -15,12 +15,12 @@ from sklearn.base import clone
 from anomaly.artifact.scoring import facts_of, prepare, source_of
 from anomaly.artifact.tables import score_tables
 from anomaly.atomic import replacing_folder
+from anomaly.base import Progress, silent
 from anomaly.errors import ArtifactError, DataError
 from anomaly.metrics.matching import event_key, match_labels
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,7 +61,7 @@ def finetune_run(
     history: Any | None = None,
     bad_rows: BadRows = "fail",
     max_bad: float = float("inf"),
-    progress: Callable[..., None] | None = None,
+    progress: Progress = silent,
 ) -> ScoreTables:
     """Learn from labels of a run's items and write everything of the new run but the report and the manifest.
 
@@ -80,16 +80,15 @@ def finetune_run(
     DataError
         If no label meets an item, or all are of one class.
     """
-    tell = progress or (lambda *_: None)
     begun = time.perf_counter()
     try:
         store, read = _sequences(run, events, history, bad_rows=bad_rows, max_bad=max_bad)
         ensemble = copy.copy(run.ensemble)
         ensemble.labelled_ = None
-        tell("scoring")
+        progress("scoring")
         scored = ensemble.score_unlabelled(store)
         y = labels_of_items(labels, store, scored, run.facts["unit"])
-        ensemble.labelled_ = clone(ranking).fit(ensemble, store, scored, y, tell)
+        ensemble.labelled_ = clone(ranking).fit(ensemble, store, scored, y, progress)
     except (DataError, ArtifactError):
         out.clear()
         raise

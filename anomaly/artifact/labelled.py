@@ -15,12 +15,10 @@ from sklearn.base import clone
 
 from anomaly.active.posterior import LabelledPosterior
 from anomaly.artifact.items import items_of
-from anomaly.base import Estimator, Statistics
+from anomaly.base import Estimator, Progress, Statistics, silent
 from anomaly.models.finetune import make_folds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from anomaly.active.items import Items
@@ -74,7 +72,7 @@ class LabelledRanking(Estimator):
         X: SequenceStore,
         scored: Scored,
         y: Ints,
-        progress: Callable[..., None] = lambda *_: None,
+        progress: Progress = silent,
     ) -> Self:
         """Learn from labels of the items of a store that the ensemble has scored without labels.
 
@@ -130,7 +128,7 @@ class LabelledRanking(Estimator):
         scored: Scored,
         y: Ints,
         folds: list[Ints],
-        progress: Callable[..., None],
+        progress: Progress,
     ) -> Floats | None:
         """Tune the network, and return its scores: of labelled items by copies that had not seen their labels."""
         self.network_ = None

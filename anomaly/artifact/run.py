@@ -16,11 +16,12 @@ import polars as pl
 from anomaly.artifact import codec, manifest
 from anomaly.artifact.scoring import ScoredEvents, score_events
 from anomaly.atomic import remove_temporaries, write_json, write_text
+from anomaly.base import Progress, silent
 from anomaly.errors import AnomalyError, ArtifactError
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from anomaly.active.learner import ActiveLearner
     from anomaly.base import Learner, QueryStrategy
@@ -206,7 +207,7 @@ class Run:
         threshold: ThresholdPolicy | None = None,
         bad_rows: Any = "fail",
         max_bad: float = float("inf"),
-        progress: Callable[..., None] | None = None,
+        progress: Progress = silent,
     ) -> ScoredEvents:
         """Return all tables of new events, and how these differ from the training data.
 

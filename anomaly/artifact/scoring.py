@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact.tables import ScoreTables, score_tables
+from anomaly.base import Progress, silent
 from anomaly.errors import ConfigError
 from anomaly.events.drift import Drift, code_shares, drift
 from anomaly.events.readers import EventSource
@@ -14,8 +15,6 @@ from anomaly.events.tabular import open_table
 from anomaly.sequences.build import Prepared, build_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from anomaly.ensemble.pipeline import CalibratedEnsemble
     from anomaly.events.checks import BadRows
     from anomaly.events.encoder import EventEncoder
@@ -56,7 +55,7 @@ def prepare(
     until: str | float | None = None,
     bad_rows: BadRows = "fail",
     max_bad: float = float("inf"),
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Prepared:
     """Return the sequences of new rows, as a fitted encoder codes them; parameters as in `score_events`."""
     schema = encoder.schema_ if until is None else replace(encoder.schema_, until=until)
@@ -103,7 +102,7 @@ def score_events(
     until: str | float | None = None,
     bad_rows: BadRows = "fail",
     max_bad: float = float("inf"),
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> ScoredEvents:
     """Score a path or a frame of events with fitted parts, as they are.
 

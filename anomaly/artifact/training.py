@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from anomaly.artifact import codec
 from anomaly.artifact.scoring import facts_of, fingerprint_of, most_bad, score_store
+from anomaly.base import Progress, silent
 from anomaly.errors import ArtifactError, ConfigError, DataError
 from anomaly.sequences.build import build_store
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
@@ -62,7 +63,7 @@ def train_run(
     recipe: Recipe,
     *,
     history: EventSource | None = None,
-    progress: Callable[..., None] | None = None,
+    progress: Progress = silent,
 ) -> ScoreTables:
     """Prepare the rows, fit the members, calibrate, rank, and write everything but the report and the manifest.
 
@@ -79,14 +80,11 @@ def train_run(
         raise
     run.keep(recipe.ensemble, recipe.policy)
     run.__dict__.update(encoder=encoder, ensemble=recipe.ensemble, threshold=recipe.policy)
-    if progress is not None:
-        progress("scoring")
+    progress("scoring")
     return _score(run, store, recipe)
 
 
-def _fit(
-    run: Run, store: SequenceStore, encoder: EventEncoder, recipe: Recipe, progress: Callable[..., None] | None
-) -> None:
+def _fit(run: Run, store: SequenceStore, encoder: EventEncoder, recipe: Recipe, progress: Progress) -> None:
     begun = time.perf_counter()
     if recipe.older is not None:
         recipe.older.prepare(recipe.ensemble, store, encoder, recipe.seed)
@@ -124,7 +122,7 @@ def _prepare(
     source: EventSource,
     recipe: Recipe,
     history: EventSource | None,
-    progress: Callable[[str, int, int], None] | None,
+    progress: Progress,
 ) -> tuple[SequenceStore, EventEncoder]:
     begun = time.perf_counter()
     folder = (run.path / "sequences").resolve()

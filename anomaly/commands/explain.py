@@ -24,7 +24,8 @@ def command(settings: Settings) -> None:
     """Explain sequences of a run, or of new data, and write what is asked for."""
     values = settings.values
     out = None if values["out"] is None else Path(values["out"])
-    _check(values, out)
+    if out is not None and out.suffix not in (".json", *PICTURES):
+        raise ConfigError(f"out={out}: expected a name that ends in .json, {' or '.join(PICTURES)}")
     run = Run.load(values["run"], allow=settings.allow)
     with Console(quiet=values["quiet"]) as console:
         console.progress("explaining")
@@ -81,11 +82,6 @@ def ids_of(sequence: str | None) -> list[str] | None:
     if not any(ids):
         raise ConfigError(f"sequence={sequence}: the file holds no id; write one in each line")
     return [text for text in ids if text]
-
-
-def _check(values: dict[str, Any], out: Path | None) -> None:
-    if out is not None and out.suffix not in (".json", *PICTURES):
-        raise ConfigError(f"out={out}: expected a name that ends in .json, {' or '.join(PICTURES)}")
 
 
 def _write(stories: list[Story], out: Path) -> list[Path]:

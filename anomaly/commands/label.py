@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly.artifact.run import Run
+from anomaly.base import seeded
 from anomaly.commands.console import Console
-from anomaly.commands.replay import loop_parts, seeded
+from anomaly.commands.replay import loop_parts
 from anomaly.errors import AnomalyError, ConfigError, DataError
 from anomaly.report.text import amount, identity
 

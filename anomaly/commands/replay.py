@@ -11,6 +11,7 @@ from sklearn.base import clone
 
 from anomaly.active.replay import MARKS, Analysts, halves, replay
 from anomaly.atomic import write_json
+from anomaly.base import seeded
 from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
 from anomaly.commands.targets import instantiate
@@ -84,17 +85,11 @@ def command(settings: Settings) -> None:
         out = Path(values["out"])
         write_json(out, _document(settings, source, rows))
         picture = out.with_suffix(".svg")
-        _draw(picture, source, rows, values)
+        _draw(picture, source, rows)
         console.table("means over seeds", _means(rows))
         console.say(
             f"{amount(len(source.truth), 'item')}, {int(source.truth.sum()):,} anomalous; figures in {out}, {picture}"
         )
-
-
-def seeded(obj: Any, seed: int) -> Any:
-    """Return a fresh copy with its seed set, where it has one."""
-    fresh = clone(obj)
-    return fresh.set_params(random_state=seed) if "random_state" in fresh.get_params(deep=False) else fresh
 
 
 def loop_parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
@@ -212,7 +207,7 @@ def _means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _draw(path: Path, source: Source, rows: list[dict[str, Any]], values: dict[str, Any]) -> None:
+def _draw(path: Path, source: Source, rows: list[dict[str, Any]]) -> None:
     from anomaly.report.discovery import draw_discovery
 
     found = {"with labels": "curve", "without": "curve_without_labels"}

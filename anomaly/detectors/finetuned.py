@@ -12,15 +12,13 @@ import numpy as np
 import torch
 from sklearn.base import clone
 
-from anomaly.base import Detector
+from anomaly.base import Detector, Progress, silent
 from anomaly.errors import ConfigError, DataError
 from anomaly.models.finetune import Lessons, TuningPlan, fine_tune, make_folds
 from anomaly.nn.lessons import HEADS
 from anomaly.sequences.batch import Pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from anomaly.models.finetune import Unit
@@ -107,7 +105,7 @@ class FineTunedDetector(Detector):
         *,
         trained: Any | None = None,
         folds: list[Ints] | None = None,
-        progress: Callable[..., None] = lambda *_: None,
+        progress: Progress = silent,
     ) -> Self:
         """Learn from the labels of the items of `X`: 1, 0, or -1 for unknown.
 
@@ -158,7 +156,7 @@ class FineTunedDetector(Detector):
             carried.end(pieces, carry)
         return out
 
-    def _tune(self, X: SequenceStore, y: Ints, folds: list[Ints], progress: Callable[..., None]) -> None:
+    def _tune(self, X: SequenceStore, y: Ints, folds: list[Ints], progress: Progress) -> None:
         rng = np.random.default_rng(self.random_state)
         labelled, unknown = np.flatnonzero(y >= 0), np.flatnonzero(y < 0)
         unknown = np.sort(rng.choice(unknown, min(self.unlabelled, len(unknown)), replace=False))

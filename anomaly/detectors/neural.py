@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from anomaly.base import Analysis, EventDetector, Statistics
+from anomaly.detectors.blockwise import gathered
 from anomaly.detectors.buffer import ResidualBuffer
 from anomaly.detectors.trained import SCORING_TOKENS, TrainedDetector
 from anomaly.features.segments import blocks, reported
@@ -46,7 +47,7 @@ class NeuralDetector(TrainedDetector, EventDetector):
         """Return statistics, evidence per event and field, and embeddings, from one pass."""
         self._check_fitted()
         parts = (self.analyse_residuals(block, self._pass(block)) for block in blocks(X, EVENTS_AT_ONCE))
-        return Analysis.gather(parts, len(X), X.n_events)
+        return gathered(parts, len(X), X.n_events)
 
     def statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics bank of every sequence."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Analysis, EventDetector, Statistics, Tail
+from anomaly.detectors.blockwise import gathered
 from anomaly.detectors.contexts import Chain, choose_parts, count, surprisals
 from anomaly.detectors.counts import ConditionalCounts, Float, were_counted
 from anomaly.detectors.habits import Contrast, Habits
@@ -132,7 +133,7 @@ class NGramDetector(EventDetector):
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return all of it from one pass."""
         self._check_fitted()
-        return Analysis.gather(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
+        return gathered(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
 
     def _analysis(self, block: SequenceStore) -> Analysis:
         one = self._pass(block)

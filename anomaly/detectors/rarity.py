@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly.base import Analysis, EventDetector, Statistics
+from anomaly.detectors.blockwise import gathered
 from anomaly.detectors.counts import ConditionalCounts, Own, as_ints, were_counted
 from anomaly.detectors.dictionary import Dictionary, Ints
 from anomaly.errors import DataError
@@ -87,7 +88,7 @@ class RarityDetector(EventDetector):
 
     def analyse(self, X: SequenceStore) -> Analysis:
         """Return all of it from one pass."""
-        return Analysis.gather(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
+        return gathered(map(self._analysis, blocks(X, self.block_events)), len(X), X.n_events)
 
     def rarities(self, X: SequenceStore) -> tuple[Float, Float]:
         """Return (T, F) rarities of values and (T, P) of the pairs `pairs_`, in nats."""

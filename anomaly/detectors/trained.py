@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import torch
 
-from anomaly.base import Detector
+from anomaly.base import Detector, Progress, silent
 from anomaly.detectors.carried import CarriedStates
 from anomaly.errors import DataError
 from anomaly.sequences.batch import scoring_batches
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from anomaly.models.base import SequenceNetwork
-    from anomaly.models.training import Progress, TrainingOutcome
+    from anomaly.models.training import TrainingOutcome
     from anomaly.models.warm import WarmStart
     from anomaly.nn.encoders import Cell
     from anomaly.sequences.augment import Augmentation
@@ -131,7 +131,7 @@ class TrainedDetector(Detector):
         *,
         held_out: SequenceStore | None = None,
         workspace: Path | None = None,
-        progress: Progress = lambda *_: None,
+        progress: Progress = silent,
     ) -> Self:
         """Train on `X`; labels are not used.
 
@@ -140,7 +140,6 @@ class TrainedDetector(Detector):
         held_out : whose loss stops the training; `decision_scores_` are then left out. None takes the latest tenth of
             each entity from `X`
         workspace : folder of checkpoints and logs; a training that was killed goes on from what it holds
-        progress : called with what is done, steps done and steps in all
 
         Raises
         ------

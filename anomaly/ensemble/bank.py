@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from sklearn.base import clone
 
-from anomaly.base import Analysis, Estimator, EventDetector, FeatureMatrix, Statistics
+from anomaly.base import Analysis, Estimator, EventDetector, FeatureMatrix, Progress, Statistics, silent
 from anomaly.detectors.columns import ColumnTails
 from anomaly.errors import ConfigError
 from anomaly.features.aggregates import SequenceAggregates
@@ -20,7 +20,7 @@ from anomaly.features.embeddings import embedding_matrix, join
 from anomaly.features.segments import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -97,7 +97,7 @@ class MemberBank(Estimator):
         *,
         held_out: SequenceStore,
         workspace: Path | None = None,
-        progress: Callable[..., None] = lambda *_: None,
+        progress: Progress = silent,
     ) -> Self:
         """Fit the members in turn, those that score events first."""
         self.event_members_: dict[str, EventDetector] = {}
@@ -174,7 +174,7 @@ class MemberBank(Estimator):
             parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
         return BankReading(_side_by_side(parts), lead.fields_TF)
 
-    def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Callable[..., None]) -> None:
+    def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Progress) -> None:
         progress("computing features")
         reference = X.take(_reference(X, np.random.default_rng(self.random_state)))
         self.aggregates_ = clone(self.aggregates or SequenceAggregates()).fit(reference)
@@ -192,7 +192,7 @@ def _fit_member(
     X: SequenceStore,
     held_out: SequenceStore,
     workspace: Path | None,
-    progress: Callable[..., None],
+    progress: Progress,
 ) -> Detector:
     options: dict[str, Any] = {}
     if getattr(member, "trains_with_held_out", False):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from sklearn.base import clone
 
-from anomaly.base import Detector, Statistics
+from anomaly.base import Detector, Progress, Statistics, silent
 from anomaly.ensemble.bank import BankReading, MemberBank
 from anomaly.ensemble.combine import CorruptionMixture
 from anomaly.ensemble.damage import damage, sample_of
@@ -30,7 +30,7 @@ from anomaly.sequences.split import come_again, latest_per_entity
 from anomaly.sequences.strangers import Acquaintance, as_strangers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -119,16 +119,14 @@ class CalibratedEnsemble(Detector):
         y: NDArray[np.int64] | None = None,
         *,
         workspace: Path | None = None,
-        progress: Callable[..., None] | None = None,
+        progress: Progress = silent,
     ) -> Self:
         """Fit, calibrate and combine; labels are not used.
 
         Parameters
         ----------
         workspace : folder of checkpoints; a fit that was killed goes on from what it holds
-        progress : called with what begins now, and where steps are counted with those done and those in all
         """
-        progress = progress or (lambda *_: None)
         if len(X) < SMALLEST:
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
@@ -312,7 +310,7 @@ class CalibratedEnsemble(Detector):
         """Return pieces of few held-out sequences, scale by scale; none where ends mean something."""
         if self.unit == "event" or held_out.closed or len(held_out) >= FEW:
             return []
-        return [pieces.of(held_out) for pieces in scales(held_out)]
+        return [scale.of(held_out) for scale in scales(held_out)]
 
     def _calibrator(self, pieces: list[SequenceStore], n: int) -> ScoreCalibrator:
         """Return a new calibrator, in whose buckets n whole sequences stay apart from the shorter pieces of them."""

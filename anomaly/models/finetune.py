@@ -9,7 +9,6 @@ Shapes: n items (l of them labelled), N items of a batch, D width.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from anomaly.base import Progress, silent
 from anomaly.metrics.ranking import average_precision
 from anomaly.nn.adapters import adapted
 from anomaly.nn.lessons import LabelHead, label_loss
@@ -115,7 +115,7 @@ def fine_tune(
     lessons: Lessons,
     folds: list[Ints],
     plan: TuningPlan,
-    progress: Callable[..., None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> Tuned:
     """Choose the number of epochs by cross-fitting, then learn from all labels for as long.
 

@@ -25,6 +25,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from pytorch_lightning.strategies import DDPStrategy
 
 from anomaly.atomic import write_json
+from anomaly.base import Progress, silent
 from anomaly.errors import ConfigError, SchemaError
 from anomaly.events.schema import seconds
 from anomaly.models.allocator import freed_memory_kept
@@ -32,13 +33,11 @@ from anomaly.models.checkpoint import SafetensorsCheckpointIO
 from anomaly.models.lightning import SequenceModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from anomaly.models.base import SequenceNetwork
     from anomaly.sequences.datamodule import SequenceDataModule
-
-    Progress = Callable[[str, int, int], None]
 
 SMALLEST_GAIN = 0.01
 """Nats per event that an epoch must win on the held-out sequences to count as progress."""
@@ -94,7 +93,7 @@ def train_model(
     data: SequenceDataModule,
     plan: TrainingPlan,
     folder: Path,
-    progress: Progress = lambda *_: None,
+    progress: Progress = silent,
 ) -> TrainingOutcome:
     """Train `model` in place; a folder of a training that was killed is gone on from, a finished one is only read."""
     finished, last = folder / "finished.json", folder / "last.ckpt"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ from markupsafe import Markup
 from anomaly.atomic import replacing
 from anomaly.report import cases, sections
 from anomaly.report.beside import folder_beside, write_beside
-from anomaly.report.environment import environment
+from anomaly.report.environment import environment, policy
 from anomaly.report.svg import Sheet
 
 if TYPE_CHECKING:
@@ -47,12 +45,8 @@ def _render(data: ReportData) -> tuple[str, Sheet]:
     # The style sheet is the package's own file and matplotlib's rules, the script the package's own file: no value of
     # the data reaches either.
     script = templates.get_template("filter.js").render()
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{_digest(css)}'; script-src 'sha256-{_digest(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
     page = templates.get_template("page.html").render(
-        data=data, css=Markup(css), script=Markup(script), policy=policy, **parts
+        data=data, css=Markup(css), script=Markup(script), policy=policy(css, script), **parts
     )
     return page, sheet
 
@@ -75,7 +69,3 @@ def _parts(data: ReportData, sheet: Sheet) -> dict[str, Any]:
         "training": sections.training(data, sheet),
         "labelled": sections.labelled(data, sheet),
     }
-
-
-def _digest(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -9,7 +9,7 @@ Shapes: T events, F coded fields, G numeric values.
 from __future__ import annotations
 
 import time as clock_time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from anomaly.base import Progress, silent
 from anomaly.errors import DataError
 from anomaly.events.checks import BadRows, EventChecker, Finding
 from anomaly.events.encoder import SHARED_SUFFIX, EventEncoder
@@ -34,9 +35,6 @@ from anomaly.sequences.store import SequenceStore, put_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, rows done, rows in all."""
 
 _FOREVER = 1 << 61
 
@@ -72,7 +70,7 @@ def build_store(
     bad_rows: BadRows = "fail",
     max_bad: float | None = None,
     batch_rows: int = 500_000,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Prepared:
     """Build the sequences of a source.
 
@@ -129,7 +127,7 @@ class _Build:
         bad_rows: BadRows,
         max_bad: float | None,
         batch_rows: int,
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
         self.schema, self.batch_rows, self.memory_limit = schema, batch_rows, memory_limit
         self.encoder = EventEncoder() if encoder is None else encoder
@@ -170,14 +168,10 @@ class _Build:
                 if self.fitting:
                     self.profile.add(checked.frame, checked.time)
                 done += batch.height
-                self._report("reading", done)
+                self.progress("reading", done, self.total)
             if self.has_history and place == 0:
                 self.spine.end_history()
         self.spine.finish()
-
-    def _report(self, what: str, done: int) -> None:
-        if self.progress is not None:
-            self.progress(what, done, self.total)
 
     def _shared(self) -> dict[str, NDArray[np.float32]]:
         """Count the entities behind each shared value; where there is no entity, the sequences."""
@@ -232,7 +226,7 @@ class _Build:
                 frame = frame.with_columns([pl.Series(name, c[start:stop]) for name, c in shared.items()])
                 yield place[start:stop], frame, self.spine.time[start:stop]
                 start = stop
-                self._report("encoding", done)
+                self.progress("encoding", done, self.total)
 
     def _store(self, rows: Cut, codes: NDArray[Any], values: NDArray[np.float32]) -> SequenceStore:
         time = self.spine.time[rows.order]

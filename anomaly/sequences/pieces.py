@@ -25,8 +25,8 @@ STEP = 4
 _GOLDEN = 0.6180339887498949
 
 
-class Pieces(NamedTuple):
-    """The owner of each piece, the place of its first event in the store, and its length."""
+class Scale(NamedTuple):
+    """Pieces of about one size: the owner of each, the place of its first event in the store, and its length."""
 
     owner_n: NDArray[np.int64]
     first_n: NDArray[np.int64]
@@ -39,7 +39,7 @@ class Pieces(NamedTuple):
         return gather(store, places, self.owner_n, self.length_n)
 
 
-def scales(store: SequenceStore) -> list[Pieces]:
+def scales(store: SequenceStore) -> list[Scale]:
     """Return pieces of every scale that the longest sequence holds, evenly spread over the events.
 
     A scale reaches from a power of four to the next, and the logarithms of its lengths are spread evenly. Its pieces
@@ -52,7 +52,7 @@ def scales(store: SequenceStore) -> list[Pieces]:
     return found
 
 
-def _scale(store: SequenceStore, longest: int) -> Pieces:
+def _scale(store: SequenceStore, longest: int) -> Scale:
     hosts = np.flatnonzero(store.lengths >= longest)
     before = np.cumsum(store.lengths[hosts])
     mean = longest * (1 - 1 / STEP) / np.log(STEP)
@@ -64,4 +64,4 @@ def _scale(store: SequenceStore, longest: int) -> Pieces:
     within_n = middle_n - (before - store.lengths[hosts])[which] - length_n // 2
     owner_n = hosts[which]
     within_n = np.clip(within_n, 0, store.lengths[owner_n] - length_n)
-    return Pieces(owner_n, store.offsets[owner_n] + within_n, length_n)
+    return Scale(owner_n, store.offsets[owner_n] + within_n, length_n)

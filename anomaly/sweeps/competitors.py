@@ -12,8 +12,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.base import clone
 
+from anomaly.base import seeded
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -83,11 +83,9 @@ class OnFeatures(Competitor):
         clock = Clock()
         fit, score = task.features()
         clock.lap("prepare")
-        detector = clone(self.detector)
+        detector = seeded(self.detector, task.seed)
         if detector.reads != "features":
             raise ConfigError(f"{type(detector).__name__} reads sequences; put it into the ensemble's members")
-        if "random_state" in detector.get_params(deep=False):
-            detector.set_params(random_state=task.seed)
         detector.fit(fit, task.labels if detector.uses_labels else None)
         clock.lap("fit")
         scores = detector.decision_scores_ if task.scores_what_it_fits else detector.decision_function(score)

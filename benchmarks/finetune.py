@@ -46,10 +46,10 @@ class Bench:
     def __init__(self, task: Task, folder: Path, *, quick: bool) -> None:
         import anomaly
         from anomaly.artifact.labelled import pool
-        from anomaly.artifact.run import Run, is_finished
+        from anomaly.artifact.run import Run
 
         self.task = task
-        if not is_finished(folder):
+        if not Run(folder).finished:
             options: dict[str, Any] = {"overwrite": True, "unit": task.unit, **task.roles}
             if quick:
                 options |= {"model": {"width": 64}, "trainer": {"max_epochs": 4}, "detector": "counts"}

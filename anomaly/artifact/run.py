@@ -17,7 +17,7 @@ from anomaly.artifact import codec, manifest
 from anomaly.artifact.scoring import ScoredEvents, score_events
 from anomaly.atomic import remove_temporaries, write_json, write_text
 from anomaly.base import Progress, silent
-from anomaly.errors import AnomalyError, ArtifactError
+from anomaly.errors import ArtifactError
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
@@ -319,12 +319,3 @@ class Run:
             return pl.read_parquet(self.path / name)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{self.path / name}: missing or damaged ({error})") from error
-
-
-def is_finished(path: Path | str) -> bool:
-    """Return whether a folder holds a finished run that can be opened."""
-    try:
-        manifest.read_manifest(Path(path))
-    except AnomalyError:
-        return False
-    return True

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from anomaly.atomic import replacing
 from anomaly.events.times import DATES_FROM
+from anomaly.features.segments import reported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from anomaly.ensemble.scored import Scored
     from anomaly.sequences.store import SequenceStore
 
 
@@ -49,7 +51,7 @@ class ScoreTables:
         return written
 
 
-def score_tables(store: SequenceStore, scored: Any, flagged: NDArray[np.bool_], unit: str) -> ScoreTables:
+def score_tables(store: SequenceStore, scored: Scored, flagged: NDArray[np.bool_], unit: str) -> ScoreTables:
     """Return the tables of a scored store.
 
     Parameters
@@ -58,8 +60,8 @@ def score_tables(store: SequenceStore, scored: Any, flagged: NDArray[np.bool_], 
     flagged : (n,) decisions
     unit : "sequence" or "event", what an item is
     """
-    reported = store.position() >= np.repeat(store.context, store.lengths)
-    rows = _event_rows(store, reported) if unit == "event" else _sequence_rows(store)
+    kept_T = reported(store)[1]
+    rows = _event_rows(store, kept_T) if unit == "event" else _sequence_rows(store)
     members = {
         f"score.{name}": np.asarray(scored.member_scores[:, k], np.float64)
         for k, name in enumerate(scored.member_names)
@@ -75,7 +77,7 @@ def score_tables(store: SequenceStore, scored: Any, flagged: NDArray[np.bool_], 
     ranks = _ranks(found)
     scores = pl.concat([rows, found.select("score", "p_value", "flagged"), ranks.to_frame()], how="horizontal")
     scores = scores.hstack(found.drop("score", "p_value", "flagged"))
-    return ScoreTables(scores, _events(store, scored, reported), _entities(scores))
+    return ScoreTables(scores, _events(store, scored, kept_T), _entities(scores))
 
 
 def _ranks(found: pl.DataFrame) -> pl.Series:
@@ -98,8 +100,8 @@ def _sequence_rows(store: SequenceStore) -> pl.DataFrame:
     )
 
 
-def _event_rows(store: SequenceStore, reported: NDArray[np.bool_]) -> pl.DataFrame:
-    places = np.flatnonzero(reported)
+def _event_rows(store: SequenceStore, kept_T: NDArray[np.bool_]) -> pl.DataFrame:
+    places = np.flatnonzero(kept_T)
     sequence = store.sequence_of_event()[places]
     time = _time(store, places, np.ones(len(places), np.bool_))
     return pl.DataFrame(
@@ -130,8 +132,8 @@ def _time(store: SequenceStore, places: NDArray[np.int64], known: NDArray[np.boo
     return times.cast(pl.Datetime("us", "UTC") if dated else pl.Duration("us"))
 
 
-def _events(store: SequenceStore, scored: Any, reported: NDArray[np.bool_]) -> pl.DataFrame:
-    places = np.flatnonzero(reported)
+def _events(store: SequenceStore, scored: Scored, kept_T: NDArray[np.bool_]) -> pl.DataFrame:
+    places = np.flatnonzero(kept_T)
     sequence = store.sequence_of_event()[places]
     names = pl.Series(list(scored.event_field_names), dtype=pl.String)
     return pl.DataFrame(

@@ -66,9 +66,9 @@ def _blocks(story: Story) -> Iterable[Any]:
         what = say["event"].format(n=story.events[0].position + 1, sequence=story.sequence)
     yield head.append(f"  p = {story.p_value:.2g}  {what}", "dim")
     yield Text(f"\n{say['why']}", "bold")
-    for reason, text in zip(story.reasons, story.sentences(), strict=True):
-        line = Text.assemble("  ", (_bar(reason.share), _COLOURS[reason.severity]), f" {percent(reason.share):>5}  ")
-        yield line.append(f"{reason.code}  ", _COLOURS[reason.severity]).append(text)
+    for told in story.told():
+        line = Text.assemble("  ", (_bar(told.share), _COLOURS[told.severity]), f" {percent(told.share):>5}  ")
+        yield line.append(f"{told.code}  ", _COLOURS[told.severity]).append(told.sentence)
     yield Text(f"\n{say['events']}", "bold")
     yield _events(story, say)
     yield Text(f"\n{say['statistics']}", "bold")

@@ -9,7 +9,7 @@ from anomaly.commands.targets import instantiate, resolve
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from anomaly.commands.compose import Settings
     from anomaly.events.encoder import EventEncoder
@@ -105,14 +105,20 @@ def _members(settings: Settings) -> dict[str, Any]:
     for name, config in (values.get("detector") or {}).items():
         if config is None:
             continue
-        members[str(name)] = _adapted(config, settings.allow, f"detector.{name}")
+        members[str(name)] = adapted(config, settings.allow, f"detector.{name}")
     if not members:
         raise ConfigError("no member is left; choose a model or a detector")
     return members
 
 
-def _adapted(config: Any, allow: tuple[str, ...], where: str) -> dict[str, Any]:
-    """Put a foreign detector behind the adapter that keeps the laws."""
+def adapted(config: Any, allow: Sequence[str], where: str) -> dict[str, Any]:
+    """Return the configuration of a detector, a foreign one behind the adapter that keeps the laws.
+
+    Raises
+    ------
+    ConfigError
+        If it names nothing that may be built.
+    """
     from anomaly.base import Detector
 
     if not isinstance(config, dict) or "_target_" not in config:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.atomic import write_text
 from anomaly.commands.console import Console
+from anomaly.commands.plan import adapted
 from anomaly.commands.targets import instantiate, resolve
 from anomaly.errors import ConfigError
 from anomaly.explain.words import amount
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from anomaly.sweeps.competitors import Competitor
     from anomaly.sweeps.sweep import Plan
 
-_ADAPTER = "anomaly.detectors.classical.PyODDetector"
 _KEYS = ("data", "competitors", "seeds", "labels", "rows", "limits", "steady")
 
 
@@ -60,16 +60,13 @@ def competitor(config: dict[str, Any], allow: Sequence[str] = ()) -> Competitor:
     ConfigError
         If it names nothing that may be built.
     """
-    from anomaly.base import Detector
     from anomaly.sweeps.competitors import Competitor, OnFeatures
 
     target = resolve(str(config.get("_target_")), allow)
     if isinstance(target, type) and issubclass(target, Competitor):
         found: Competitor = instantiate(config, allow)
         return found
-    if not (isinstance(target, type) and issubclass(target, Detector)):
-        config = {"_target_": _ADAPTER, "_recursive_": False, "detector": config}
-    return OnFeatures(detector=instantiate(config, allow))
+    return OnFeatures(detector=instantiate(adapted(config, allow, "competitor"), allow))
 
 
 def plan_of(values: dict[str, Any], out: Path) -> Plan:

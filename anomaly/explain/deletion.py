@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from anomaly.features.segments import blocks
+from anomaly.features.segments import blocks, reported
 from anomaly.scores.statistics import Ragged
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Search:
 
     def __init__(self, X: SequenceStore) -> None:
         self.X, self.ragged, position = X, Ragged(X.offsets), X.position()
-        self.told_T = position >= np.repeat(X.context, X.lengths)
+        self.told_T = reported(X)[1]
         self.told_N = self._count(self.told_T)
         # Two sets are the same where the sums of their events' random names are.
         names = np.random.default_rng(0).integers(2**40, size=int(X.lengths.max(initial=0)))

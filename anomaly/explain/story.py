@@ -6,7 +6,7 @@ Shapes: T events, N sequences, F fields.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from anomaly.explain.reasons import Reason
 from anomaly.explain.sentences import sentence, title
@@ -84,6 +84,16 @@ class CrossCheck:
     agreement: float
 
 
+class Told(NamedTuple):
+    """A reason as it is told."""
+
+    code: str
+    title: str
+    severity: str
+    share: float
+    sentence: str
+
+
 @dataclass(frozen=True)
 class Story:
     """Why one sequence scores as it does, or one event where single events are the items.
@@ -128,16 +138,20 @@ class Story:
         """Id of what is explained."""
         return self.sequence if self.event is None else self.event
 
+    def told(self) -> list[Told]:
+        """Return the reasons in words, the largest first."""
+        return [
+            Told(r.code, title(r.code, self.language), r.severity, r.share, sentence(r.code, r.facts, self.language))
+            for r in self.reasons
+        ]
+
     def sentences(self) -> list[str]:
         """Return what the reasons say, the largest first."""
-        return [sentence(reason.code, reason.facts, self.language) for reason in self.reasons]
+        return [told.sentence for told in self.told()]
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, each reason with its sentence."""
         found = asdict(self)
-        for told, reason in zip(found["reasons"], self.reasons, strict=True):
-            told["title"], told["sentence"] = (
-                title(reason.code, self.language),
-                sentence(reason.code, reason.facts, self.language),
-            )
+        for reason, told in zip(found["reasons"], self.told(), strict=True):
+            reason["title"], reason["sentence"] = told.title, told.sentence
         return found

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from anomaly.active.items import Items
     from anomaly.active.labels import Label
     from anomaly.artifact.run import Run
-    from anomaly.labelling.reasons import Reason, Reasons
+    from anomaly.explain.story import Told
+    from anomaly.labelling.reasons import Reasons
 
 MARKED = 5
 DRAWN, LISTED = 400, 80
@@ -84,7 +85,7 @@ class Case:
     span: str
     first: str
     last: str
-    reasons: list[Reason] | None
+    reasons: list[Told] | None
     surprises: list[str]
     timeline: Timeline
     events: list[CaseEvent]
@@ -179,7 +180,7 @@ class Casebook:
         """Return (T, F) the codes of a judged event and of what came before it; None where a sequence is judged."""
         return self.store.codes[self._kept[int(self._starts[sequence]) : place + 1]] if self.by_event else None
 
-    def tell(self, place: int) -> list[Reason]:
+    def tell(self, place: int) -> list[Told]:
         """Return the reasons of an item; the first time it takes a moment."""
         at = int(self._kept[place]) if self.by_event else place
         return self.reasons.tell(place, self.store, at) if self.reasons else []

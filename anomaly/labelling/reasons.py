@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from functools import cached_property
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from anomaly.artifact.explaining import explainer_of
 from anomaly.explain.narrate import Narrator
-from anomaly.explain.sentences import title
 
 if TYPE_CHECKING:
     from anomaly.artifact.run import Run
+    from anomaly.explain.story import Told
     from anomaly.explain.words import Language
     from anomaly.sequences.store import SequenceStore
 
 
-class Reason(NamedTuple):
-    """One reason of a case; its severity and share tell of the score, and are told with it alone."""
-
-    code: str
-    title: str
-    sentence: str
-    severity: str
-    share: float
-
-
 class Reasons:
-    """The reasons of a run's cases, each case explained once.
+    """The reasons of a run's cases, each case explained once; severity and share tell of the score, and only with it.
 
     Parameters
     ----------
@@ -44,14 +34,14 @@ class Reasons:
         self.kept = kept
         self.patience = patience
         self.language: Language = language
-        self._told: dict[int, list[Reason]] = {}
+        self._told: dict[int, list[Told]] = {}
         self._lock = Lock()
 
-    def known(self, place: int) -> list[Reason] | None:
+    def known(self, place: int) -> list[Told] | None:
         """Return the reasons of a case that were told before, at once."""
         return self._told.get(place)
 
-    def tell(self, place: int, store: SequenceStore, at: int) -> list[Reason]:
+    def tell(self, place: int, store: SequenceStore, at: int) -> list[Told]:
         """Return the reasons of a case, none where too many wait; one is worked out at a time, so verdicts keep pace.
 
         Parameters
@@ -73,13 +63,8 @@ class Reasons:
         finally:
             self._lock.release()
 
-    def _explain(self, store: SequenceStore, at: int) -> list[Reason]:
-        story = self._narrator.tell(self._narrator.explainer.explain(store, np.array([at])))[0]
-        pairs = zip(story.reasons, story.sentences(), strict=True)
-        return [
-            Reason(reason.code, title(reason.code, self.language), text, reason.severity, reason.share)
-            for reason, text in pairs
-        ]
+    def _explain(self, store: SequenceStore, at: int) -> list[Told]:
+        return self._narrator.tell(self._narrator.explainer.explain(store, np.array([at])))[0].told()
 
     @cached_property
     def _narrator(self) -> Narrator:

@@ -5,7 +5,8 @@ Out: one self-contained file that needs no network and no font, with one small s
 beside it its figures as SVG and its tables as CSV. Stories as pictures.
 """
 
-from anomaly.report.data import Case, CaseEvent, ReportData, Told
+from anomaly.explain.story import Told
+from anomaly.report.data import Case, CaseEvent, ReportData
 from anomaly.report.page import write_report
 
 __all__ = ["Case", "CaseEvent", "ReportData", "Told", "write_report"]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from anomaly.explain.story import Told
+
 
 class CaseEvent(NamedTuple):
     """One event of a case: where it stands, what it holds, and how much of the score it carried."""
@@ -21,16 +23,6 @@ class CaseEvent(NamedTuple):
     evidence: float
     top_field: str
     expected: str = ""
-
-
-class Told(NamedTuple):
-    """A reason as the page tells it."""
-
-    code: str
-    title: str
-    severity: str
-    share: float
-    sentence: str
 
 
 @dataclass(frozen=True)

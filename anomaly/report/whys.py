@@ -13,7 +13,7 @@ from anomaly.explain.clusters import ContributionClusters
 from anomaly.explain.narrate import Narrator
 from anomaly.explain.sentences import title
 from anomaly.explain.words import edit_text, percent
-from anomaly.report.data import Case, CaseEvent, Told
+from anomaly.report.data import Case, CaseEvent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from anomaly.events.encoder import EventEncoder
     from anomaly.explain.clusters import Cluster
     from anomaly.explain.explainer import EnsembleExplainer, Reasoned
-    from anomaly.explain.story import Story, StoryEvent
+    from anomaly.explain.story import Story, StoryEvent, Told
     from anomaly.explain.words import Language
     from anomaly.sequences.store import SequenceStore
 
@@ -69,7 +69,7 @@ def explain_top(run: Run, scores: pl.DataFrame, language: Language = "en") -> Wh
     first, rest = np.split(np.arange(len(places)), [TOLD])
     told = Narrator(explainer, events=_EVENTS, language=language).tell(explainer.refine(explained.take(first)))
     brief = Narrator(explainer, events=1, contrast=False, language=language).tell(explained.take(rest))
-    reasons = {story.item: _told(story) for story in [*told, *brief]}
+    reasons = {story.item: story.told() for story in [*told, *brief]}
     cases = [_case(story, int(rank)) for story, rank in zip(told, rows["rank"], strict=False)]
     return Whys(cases, reasons, _clusters(explainer, explained, rows["flagged"].to_numpy(), language))
 
@@ -82,14 +82,6 @@ def _places(store: SequenceStore, rows: pl.DataFrame, *, by_event: bool) -> NDAr
     return np.asarray(at[: max(int(np.searchsorted(read, READ, side="right")), 1)], np.int64)
 
 
-def _told(story: Story) -> list[Told]:
-    each = zip(story.reasons, story.sentences(), strict=True)
-    return [
-        Told(reason.code, title(reason.code, story.language), reason.severity, reason.share, text)
-        for reason, text in each
-    ]
-
-
 def _case(story: Story, rank: int) -> Case:
     return Case(
         item=story.item,
@@ -99,7 +91,7 @@ def _case(story: Story, rank: int) -> Case:
         p_value=story.p_value,
         events=[_event(event) for event in sorted(story.events, key=lambda event: event.position)],
         length=story.length,
-        reasons=_told(story),
+        reasons=story.told(),
         usual=story.usual,
         nearest=[row["sequence"] for row in story.nearest],
         edit=edit_text(story.edit, story.language) if story.edit else "",

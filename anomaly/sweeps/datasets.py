@@ -17,7 +17,7 @@ import polars as pl
 from anomaly.base import FeatureMatrix
 from anomaly.errors import ConfigError, DataError
 from anomaly.events.tabular import read_npz
-from anomaly.sweeps.folder import LabelledFolder, read_folder
+from anomaly.sweeps.folder import LabelledFolder, find_folders, read_folder
 from anomaly.sweeps.splits import halves, label_budget
 from anomaly.sweeps.task import SequenceTask, TableTask, digest
 
@@ -226,9 +226,8 @@ def _find(name: str, root: Path | None, rows: int | None) -> list[DataSet]:
 
 
 def _inside(folder: Path, rows: int | None) -> list[DataSet]:
-    folders = [read_folder(file.parent) for file in sorted(folder.glob("*/dataset.yaml"))]
     tables = sorted((p for p in folder.iterdir() if p.suffix in TABLES), key=lambda p: (p.stat().st_size, p.name))
-    sets: list[DataSet] = [SequenceSet(each) for each in folders if each.role == "benchmark"]
+    sets: list[DataSet] = [SequenceSet(each) for each in find_folders(folder)]
     sets += [TableSet(path, rows) for path in tables]
     if not sets:
         raise ConfigError(f"data={folder}: holds neither labelled folders nor tables ({', '.join(TABLES)})")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from anomaly.base import FeatureMatrix
+from anomaly.features.segments import reported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class EventRows:
 
 def reported_events(store: SequenceStore) -> NDArray[np.int64]:
     """Return the places of the events that are no context."""
-    return np.flatnonzero(store.position() >= np.repeat(store.context, store.lengths))
+    return np.flatnonzero(reported(store)[1])
 
 
 def _against_own_past(values: Float, X: SequenceStore) -> Float:

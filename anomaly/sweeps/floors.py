@@ -71,7 +71,7 @@ class NGramFloor(Floor):
         name = NGRAMS[task.level][self.statistic]
         if name not in found.names:
             raise ConfigError(f"{task.name}: no statistic {name}; its events have no entity, or no codes")
-        scores = found.values[:, found.names.index(name)]
+        scores = found.column(name)
         clock.lap("score")
         return Outcome(scores[reported_events(store)] if events else scores, clock.seconds)
 

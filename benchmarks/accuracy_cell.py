@@ -16,6 +16,7 @@ from anomaly.commands.compose import Settings, compose
 from anomaly.metrics.calibration import uniformity
 from anomaly.metrics.ranking import auroc, average_precision
 from anomaly.sweeps.datasets import match
+from anomaly.sweeps.floors import NGRAMS
 from anomaly.sweeps.task import SequenceTask, item_ids, share_in
 
 if TYPE_CHECKING:
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from anomaly.sequences.store import SequenceStore
     from anomaly.sweeps.folder import LabelledFolder
 
-FLOORS = {
-    "sequence": {
-        "unigram": "order0.mean",
-        "bigram, largest": "order1.largest",
-        "own against population": "contrast.order0",
-    },
-    "event": {"unigram": "order0", "bigram": "order1", "own against population": "contrast.order0"},
-}
 RATES = (0.01, 0.05)
 
 
@@ -57,8 +50,8 @@ def run_cell(folder: LabelledFolder, seed: int, overrides: list[str]) -> dict[st
     """Return the row of a set and a seed."""
     task = SequenceTask(folder, seed=seed)
     seconds: dict[str, float] = {}
-    fitted, ensemble = _fit(task, settings_of(folder, seed, overrides), seconds)
-    store, scored = _score(task, fitted.encoder, ensemble, seconds)
+    fitted, ensemble = fit(task, settings_of(folder, seed, overrides), seconds)
+    store, scored = score(task, fitted.encoder, ensemble, seconds)
     found = _figures(folder, store, scored, _floor_scores(folder, store, scored, ensemble))
     return {
         "set": folder.name,
@@ -76,7 +69,8 @@ def run_cell(folder: LabelledFolder, seed: int, overrides: list[str]) -> dict[st
     }
 
 
-def _fit(task: SequenceTask, settings: Settings, seconds: dict[str, float]) -> tuple[Prepared, CalibratedEnsemble]:
+def fit(task: SequenceTask, settings: Settings, seconds: dict[str, float]) -> tuple[Prepared, CalibratedEnsemble]:
+    """Fit as `anomaly train` does; note the seconds of each part."""
     from anomaly.commands.plan import plan
     from anomaly.events.infer import infer_schema
     from anomaly.sequences.build import build_store
@@ -92,9 +86,10 @@ def _fit(task: SequenceTask, settings: Settings, seconds: dict[str, float]) -> t
     return prepared, ensemble
 
 
-def _score(
+def score(
     task: SequenceTask, encoder: EventEncoder, ensemble: CalibratedEnsemble, seconds: dict[str, float]
 ) -> tuple[SequenceStore, Scored]:
+    """Score as `anomaly score` does; note the seconds of each part."""
     from anomaly.sequences.build import build_store
 
     source, history = task.source("score"), task.source("history")
@@ -119,7 +114,7 @@ def _floor_scores(
     found = ngram.statistics(store) if folder.level == "sequence" else ngram.event_statistics(store)
     rows = slice(None) if scored.item_event is None else scored.item_event
     columns = {name: found.values[rows, k] for k, name in enumerate(found.names)}
-    return floors | {floor: columns[name] for floor, name in FLOORS[folder.level].items() if name in columns}
+    return floors | {floor: columns[name] for floor, name in NGRAMS[folder.level].items() if name in columns}
 
 
 def _figures(

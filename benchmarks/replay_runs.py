@@ -5,20 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from accuracy_cell import settings_of
+from accuracy_cell import fit, score, settings_of
 
 from anomaly.active.replay import replay
 from anomaly.active.strategies import Top
-from anomaly.artifact.items import items_of
-from anomaly.artifact.tables import score_tables
+from anomaly.artifact.labelled import pool
 from anomaly.base import seeded
 from anomaly.commands.compose import compose
-from anomaly.commands.plan import plan
 from anomaly.commands.targets import instantiate
-from anomaly.events.infer import infer_schema
-from anomaly.events.readers import EventSource
-from anomaly.metrics.matching import match_labels
-from anomaly.sequences.build import build_store
+from anomaly.sweeps.datasets import match
+from anomaly.sweeps.task import SequenceTask, item_ids
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,21 +48,9 @@ def run_sequences(folder: LabelledFolder, seed: int, overrides: list[str], metho
 
 def labelled_items(folder: LabelledFolder, seed: int, overrides: list[str]) -> tuple[Items, NDArray[np.int64]]:
     """Fit as `anomaly train` does, score as `anomaly score` does, and return the items whose label is known."""
-    events = folder.read_events()
-
-    def source(which: Any) -> EventSource:
-        return EventSource.from_frame(folder.rows(events, which), folder.name)
-
-    what = plan(settings_of(folder, seed, overrides))
-    fitted = source(folder.fit)
-    prepared = build_store(fitted, infer_schema(fitted, what.schema), encoder=what.encoder)
-    ensemble = what.ensemble.fit(prepared.store)
-    history = None if folder.history is None else source(folder.history)
-    store = build_store(source(folder.score), prepared.encoder.schema_, encoder=prepared.encoder, history=history).store
-    scored = ensemble.score(store)
-    scores = score_tables(store, scored, scored.score > np.inf, folder.level).scores
-    key = "id" if folder.level == "event" else "sequence"
-    matched = match_labels(scores.with_row_index("place"), folder.read_labels(), scores_id=key, labels_id="item")
-    places = matched.rows["place"].to_numpy().astype(np.int64)
-    items = items_of(store, scores, ensemble, folder.level).take(places)
-    return items, matched.rows["label"].to_numpy().astype(np.int64)
+    task, seconds = SequenceTask(folder, seed=seed), dict[str, float]()
+    fitted, ensemble = fit(task, settings_of(folder, seed, overrides), seconds)
+    store, scored = score(task, fitted.encoder, ensemble, seconds)
+    label = match(folder.read_labels(), item_ids(store, folder.level))
+    known = np.flatnonzero(label >= 0)
+    return pool(ensemble, store, scored).take(known), label[known]

@@ -44,7 +44,10 @@ def kept_learner(run: Run, allow: Sequence[str] = ()) -> Learner | None:
 
 
 def with_posterior(run: Run, learner: Learner, store: SequenceStore, tables: ScoreTables) -> ScoreTables:
-    """Return the tables of scored items with the column `posterior`; the order and the score stay as they are."""
+    """Return the tables of scored items with the column `posterior`; the order and the score stay as they are.
+
+    It is what the learner holds, higher is more anomalous and no probability, and takes the place of a fine-tuning's.
+    """
     posterior = learner.score(items_of(store, tables.scores, run.ensemble, run.facts["unit"]))
     scores = tables.scores.drop("posterior", strict=False)
     at = scores.columns.index("rank") + 1

@@ -172,7 +172,10 @@ def _learnt(run: Run) -> list[str]:
     learner = kept_learner(run)
     if learner is None:
         return []
-    return ["New events are ranked by what was labelled as well (the column posterior).", *learner.told()]
+    posterior = (
+        "New events get what the labels make of them beside their score: the posterior, higher is more anomalous."
+    )
+    return [posterior, *learner.told()]
 
 
 def _drift(run: Run) -> list[dict[str, Any]]:

@@ -58,9 +58,15 @@ def _show(console: Console, scored: ScoredEvents, used: ThresholdPolicy) -> None
     console.table("findings", [{"column": f.column, "rows": f.count, "finding": f.message} for f in findings])
     flagged = int(scores["flagged"].sum())
     console.say(f"{amount(scores.height, 'item')} scored, {flagged:,} flagged")
-    why = used.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
-    console.say(f"no alert: {why}") if why else None
+    show_why_none(console, used, scores)
     show_highest(console, scores)
+
+
+def show_why_none(console: Console, policy: ThresholdPolicy, scores: pl.DataFrame) -> None:
+    """Say why nothing is flagged, where nothing is."""
+    why = policy.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
+    if why:
+        console.say(f"no alert: {why}")
 
 
 def show_highest(console: Console, scores: pl.DataFrame) -> None:

@@ -17,7 +17,7 @@ from anomaly.commands.evaluate import figures_of
 from anomaly.commands.files import read_table
 from anomaly.commands.plan import plan
 from anomaly.commands.report import report_run
-from anomaly.commands.score import show_highest
+from anomaly.commands.score import show_highest, show_why_none
 from anomaly.errors import DataError, SchemaError
 from anomaly.events.infer import left_out
 from anomaly.events.schema import AUTO
@@ -204,6 +204,5 @@ def _show(console: Console, run: Run) -> None:
     console.table("findings", [{"column": f["column"], "rows": f["count"], "finding": f["message"]} for f in findings])
     show_highest(console, scores)
     console.say(f"{amount(scores.height, 'item')} ranked, {int(scores['flagged'].sum()):,} flagged; all in {run.path}")
-    why = run.threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy())
-    console.say(f"no alert: {why}") if why else None
+    show_why_none(console, run.threshold, scores)
     console.say(f"report: {run.path / 'report.html'}")

@@ -266,7 +266,7 @@ def _adapted(
         # PyOD divides by each component's share of the variance, which is noise where columns depend on each other.
         variances = np.linalg.svd(values - values.mean(0), compute_uv=False) ** 2
         options["n_components"] = max(int((variances > 1e-4 * variances.sum()).sum()), 1)
-    if kind.__name__ in ("IForest", "IsolationForest"):
+    if kind.__name__ in _FORESTS:
         options.pop("behaviour", None)
         # A stated contamination makes the forest score its own training rows once more.
         options["contamination"] = "auto"

@@ -95,9 +95,7 @@ class CoreDetector(Detector):
         self._set_reference(scores)
         consensus = self._evidence(scores).mean(axis=1)
         size = max(int(self.keep * len(rows)), min(len(rows), 2))
-        core = np.sort(np.argsort(consensus, kind="stable")[:size])
-        keys = None if rows.keys is None else rows.keys[core]
-        return FeatureMatrix(rows.values[core], rows.names, keys)
+        return rows.take(np.sort(np.argsort(consensus, kind="stable")[:size]))
 
     def _set_reference(self, raw_nm: Float) -> None:
         nulls = [with_tail(column) for column in raw_nm.T]

@@ -96,6 +96,11 @@ class Statistics:
         return self.values[:, self.names.index(name)]
 
     @classmethod
+    def single(cls, values: NDArray[np.float64]) -> Statistics:
+        """Return one statistic (n,), that of the detector itself."""
+        return cls(values[:, None], ("",))
+
+    @classmethod
     def concat(cls, blocks: list[Statistics]) -> Statistics:
         """Lay the same statistics of consecutive blocks of items end to end."""
         return cls(np.concatenate([b.values for b in blocks]), blocks[0].names, blocks[0].tails)
@@ -140,7 +145,7 @@ class Detector(Estimator, ABC):
 
     def statistics(self, X: Any) -> Statistics:
         """Return every statistic of the items; one column, the score itself, unless a detector offers more."""
-        return Statistics(self.decision_function(X)[:, None], ("",))
+        return Statistics.single(self.decision_function(X))
 
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return 1 where the score exceeds `threshold_`, else 0."""
@@ -217,7 +222,7 @@ class EventDetector(Detector):
 
     def event_statistics(self, X: SequenceStore) -> Statistics:
         """Return the statistics of every event, for runs in which the event is the item."""
-        return Statistics(self.score_events(X)[:, None], ("",))
+        return Statistics.single(self.score_events(X))
 
     def embed(self, X: SequenceStore) -> NDArray[np.float32] | None:
         """Return (N, D), one vector per sequence, or None where the detector has none."""

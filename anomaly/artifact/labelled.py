@@ -111,7 +111,7 @@ class LabelledRanking(Estimator):
         if not self.helps_:
             return replace(scored, posterior=_squashed(self.posterior_.prior(items.scores)))
         mean = self._mean(X, items, scored)
-        p_value = self.calibrator_.p_values(_column(mean), np.ones(len(mean), np.int64))[:, 0]
+        p_value = self.calibrator_.p_values(Statistics.single(mean), np.ones(len(mean), np.int64))[:, 0]
         return replace(scored, score=-np.log10(p_value), p_value=p_value, posterior=_squashed(mean))
 
     def _mean(self, X: SequenceStore, items: Items, scored: Scored) -> Floats:
@@ -157,8 +157,8 @@ class LabelledRanking(Estimator):
         usual = mean[y != 1]
         # One bucket, whatever the lengths: the score has to follow the posterior.
         bucket = np.ones(len(usual), np.int64)
-        self.calibrator_ = clone(ensemble.calibrator).fit(_column(usual), bucket)
-        self.reference_p_values_ = self.calibrator_.p_values(_column(usual), bucket)[:, 0]
+        self.calibrator_ = clone(ensemble.calibrator).fit(Statistics.single(usual), bucket)
+        self.reference_p_values_ = self.calibrator_.p_values(Statistics.single(usual), bucket)[:, 0]
 
 
 def pool(ensemble: CalibratedEnsemble, X: SequenceStore, scored: Scored) -> Items:
@@ -178,7 +178,3 @@ def _places(X: SequenceStore, scored: Scored) -> Ints:
 def _squashed(mean: Floats) -> Floats:
     found: Floats = expit(STEEPNESS * (mean - 0.5))
     return found
-
-
-def _column(x: Floats) -> Statistics:
-    return Statistics(np.asarray(x, np.float64)[:, None], ("",))

@@ -352,7 +352,7 @@ class CalibratedEnsemble(Detector):
     def _calibrate_evidence(self, reference: Reference) -> None:
         evidence, lengths = self.combiner_.combine(reference.P_nm), reference.lengths
         calibrator = ShortPasts(calibrator=self._calibrator(reference.pieces, len(reference.held_out)))
-        self.evidence_calibrator_ = calibrator.fit(_column(evidence), lengths, reference.learnt)
+        self.evidence_calibrator_ = calibrator.fit(Statistics.single(evidence), lengths, reference.learnt)
         self.reference_p_values_ = self._p_of_evidence(evidence[reference.teaches], lengths[reference.teaches])
         self.reference_scores_ = -np.log10(self.reference_p_values_)
         self.corrupted_scores_ = {
@@ -362,14 +362,14 @@ class CalibratedEnsemble(Detector):
         del self.damaged_
 
     def _p_of_evidence(self, evidence: Floats, lengths: NDArray[np.int64]) -> Floats:
-        p: Floats = self.evidence_calibrator_.p_values(_column(evidence), lengths)[:, 0]
+        p: Floats = self.evidence_calibrator_.p_values(Statistics.single(evidence), lengths)[:, 0]
         return p
 
     def _events(
         self, X: SequenceStore, reading: BankReading, kept_T: NDArray[np.bool_]
     ) -> tuple[Statistics, NDArray[np.int64]]:
         """Return the evidence of some events, and what names their buckets."""
-        return _column(reading.fields_TF[kept_T].sum(axis=1, dtype=np.float64)), self._places(X)[kept_T]
+        return Statistics.single(reading.fields_TF[kept_T].sum(axis=1, dtype=np.float64)), self._places(X)[kept_T]
 
     def _event_p(self, X: SequenceStore, reading: BankReading) -> Floats:
         p, kept_T = np.ones(X.n_events), reported(X)[1]
@@ -386,7 +386,3 @@ def _rows(statistics: Statistics, rows: NDArray[np.int64]) -> Statistics:
     if len(rows) == len(statistics.values):
         return statistics
     return replace(statistics, values=statistics.values[rows])
-
-
-def _column(x: Floats) -> Statistics:
-    return Statistics(x[:, None], ("",))

@@ -230,8 +230,7 @@ class EnsembleExplainer(Explainer):
         return -np.log10(self._p_values(evidence_n, lengths))
 
     def _p_values(self, evidence_n: Floats, lengths: NDArray[np.int64]) -> Floats:
-        evidence = Statistics(evidence_n[:, None], ("",))
-        p_n: Floats = self.ensemble.evidence_calibrator_.p_values(evidence, lengths)[:, 0]
+        p_n: Floats = self.ensemble.evidence_calibrator_.p_values(Statistics.single(evidence_n), lengths)[:, 0]
         return p_n
 
     def _statistics(

@@ -58,7 +58,7 @@ def explain_run(
     language: Language = "en",
     shapley: bool = False,
     bad_rows: Any = "fail",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
 ) -> list[Story]:
     """Tell why items score as they do, in the order of the ids, or of the scores.
 

@@ -60,7 +60,7 @@ def finetune_run(
     events: Any | None = None,
     history: Any | None = None,
     bad_rows: BadRows = "fail",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
     progress: Progress = silent,
 ) -> ScoreTables:
     """Learn from labels of a run's items and write everything of the new run but the report and the manifest.
@@ -114,7 +114,7 @@ def finetuned(
     events: Any | None = None,
     history: Any | None = None,
     bad_rows: BadRows = "fail",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
     **source: Any,
 ) -> Run:
     """Fine-tune a run and return the new one, finished but without a page.

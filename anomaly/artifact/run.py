@@ -206,7 +206,7 @@ class Run:
         until: str | float | None = None,
         threshold: ThresholdPolicy | None = None,
         bad_rows: Any = "fail",
-        max_bad: float = float("inf"),
+        max_bad: float | None = None,
         progress: Progress = silent,
     ) -> ScoredEvents:
         """Return all tables of new events, and how these differ from the training data.

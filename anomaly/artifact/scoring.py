@@ -54,7 +54,7 @@ def prepare(
     history: Any | None = None,
     until: str | float | None = None,
     bad_rows: BadRows = "fail",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
     progress: Progress = silent,
 ) -> Prepared:
     """Return the sequences of new rows, as a fitted encoder codes them; parameters as in `score_events`."""
@@ -67,7 +67,7 @@ def prepare(
         encoder=encoder,
         history=None if history is None else source_of(history),
         bad_rows=bad_rows,
-        max_bad=most_bad(max_bad, source),
+        max_bad=max_bad,
         progress=progress,
     )
 
@@ -101,7 +101,7 @@ def score_events(
     history: Any | None = None,
     until: str | float | None = None,
     bad_rows: BadRows = "fail",
-    max_bad: float = float("inf"),
+    max_bad: float | None = None,
     progress: Progress = silent,
 ) -> ScoredEvents:
     """Score a path or a frame of events with fitted parts, as they are.
@@ -110,7 +110,7 @@ def score_events(
     ----------
     history : rows that are read as the past of the events and never reported
     until : end of what was observed, in place of the one that the encoder's schema states
-    max_bad : bad rows that may be dropped; below 1 a share of the rows
+    bad_rows, max_bad : see `anomaly.events.checks.EventChecker`
     """
     reading: dict[str, Any] = {"bad_rows": bad_rows, "max_bad": max_bad, "progress": progress}
     prepared = prepare(source_of(events, table=encoder.table), encoder, history=history, until=until, **reading)
@@ -124,11 +124,6 @@ def score_store(
     """Score sequences that are already encoded; `fitted` where the ensemble has just been fitted on them."""
     scored = ensemble.score_fitted(store) if fitted else ensemble.score(store)
     return score_tables(store, scored, policy.flag(scored.score, scored.p_value), unit)
-
-
-def most_bad(max_bad: float, source: EventSource) -> float:
-    """Return a limit on bad rows as a number of rows; below 1 it is a share of them."""
-    return max_bad * source.n_rows if 0 < max_bad < 1 else max_bad
 
 
 def _drift(store: SequenceStore, encoder: EventEncoder) -> list[Drift]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from anomaly.artifact import codec
-from anomaly.artifact.scoring import facts_of, fingerprint_of, most_bad, score_store
+from anomaly.artifact.scoring import facts_of, fingerprint_of, score_store
 from anomaly.base import Progress, silent
 from anomaly.errors import ArtifactError, ConfigError, DataError
 from anomaly.sequences.build import build_store
@@ -37,7 +37,7 @@ class Recipe:
     schema : roles of the columns, none left open
     encoder, ensemble, policy : not yet fitted
     unit : "sequence" or "event", the item that is ranked
-    bad_rows, max_bad : see `build_store`; a `max_bad` below 1 is a share of the rows
+    bad_rows, max_bad : see `build_store`
     left_out : columns that are not read, and why
     older : a run whose weights are gone on from
     """
@@ -50,7 +50,7 @@ class Recipe:
     seed: int = 0
     memory: int = 4 << 30
     bad_rows: BadRows = "fail"
-    max_bad: float = float("inf")
+    max_bad: float | None = None
     keep_events: bool = True
     older: OlderRun | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -139,7 +139,7 @@ def _prepare(
         out=folder,
         memory_limit=recipe.memory,
         bad_rows=recipe.bad_rows,
-        max_bad=most_bad(recipe.max_bad, source),
+        max_bad=recipe.max_bad,
         progress=progress,
     )
     recipe.seconds["prepare"] = time.perf_counter() - begun

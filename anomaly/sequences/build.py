@@ -80,6 +80,7 @@ def build_store(
     encoder : None or not yet fitted is fitted here; a fitted one is used as it is
     history : rows that are read as the past of the source's rows and never reported
     out : folder to write the store to, instead of memory; it appears when it is complete
+    bad_rows, max_bad : see `anomaly.events.checks.EventChecker`
     memory_limit : a source that needs more than a quarter of these bytes is streamed, not held
 
     Raises

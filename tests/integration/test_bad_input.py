@@ -70,6 +70,17 @@ def test_bad_rows_may_be_dropped_up_to_a_limit(tmp_path: Path, capsys: pytest.Ca
     assert not (tmp_path / "b").exists()
 
 
+def test_a_share_of_bad_rows_is_a_share_of_short_files_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some = ROWS.head(60)
+    bad = some.with_columns(
+        pl.when(pl.int_range(pl.len()) < 10).then(pl.lit("twelve")).otherwise("amount").alias("amount")
+    )
+    bad.write_csv(tmp_path / "e.csv")
+    arguments = ["train", f"events.path={tmp_path / 'e.csv'}", *ROLES, *COUNTS, "checks.bad_rows=drop"]
+    assert dispatch([*arguments, f"run={tmp_path / 'a'}"]) == 2
+    assert "checks.max_bad=0.01" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("command", "arguments", "told"),
     [

@@ -15,8 +15,6 @@ from anomaly.artifact import codec
 from anomaly.artifact.items import items_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from anomaly.artifact.run import Run
     from anomaly.artifact.tables import ScoreTables
     from anomaly.base import Learner
@@ -35,11 +33,11 @@ def forget_learner(run: Run) -> None:
     shutil.rmtree(run.path / FOLDER, ignore_errors=True)
 
 
-def kept_learner(run: Run, allow: Sequence[str] = ()) -> Learner | None:
+def kept_learner(run: Run) -> Learner | None:
     """Return the learner that lies in a run, None where no labels were learnt."""
     if not (run.path / FOLDER).is_dir():
         return None
-    learner: Learner = codec.load(run.path / FOLDER, allow or run.allow)
+    learner: Learner = codec.load(run.path / FOLDER, run.allow)
     return learner
 
 

@@ -101,11 +101,11 @@ class OlderRun:
     def _periods(
         self, ensemble: CalibratedEnsemble, store: SequenceStore, maps: Any, back: Any
     ) -> list[tuple[str, SequenceStore, SequenceStore]]:
-        new = _some(ensemble._split(ensemble.seen(store))[1])
+        new = _some(ensemble.split(store)[1])
         periods = [("new", recoded(new, back, self._like()), new)]
         if self._kept():
             before = self.run.ensemble
-            old = _some(before._split(before.seen(self.run.sequences))[1])
+            old = _some(before.split(self.run.sequences)[1])
             periods.insert(0, ("old", old, recoded(old, maps, store)))
         return periods
 

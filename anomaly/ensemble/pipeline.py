@@ -131,7 +131,7 @@ class CalibratedEnsemble(Detector):
             raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
         self.has_strangers_, self.known_, self.only_ = False, None, None
-        train, held_out = self._split(self.seen(X))
+        train, held_out = self.split(X)
         self.keys_ = None if train.learnt is None else distinct(train.keys())
         self.bank_ = MemberBank(
             members=self.members, aggregates=self.aggregates, unit=self.unit, random_state=self.random_state
@@ -228,7 +228,9 @@ class CalibratedEnsemble(Detector):
     def _sequences(self, X: SequenceStore) -> Split:
         return latest_per_entity(X, self.held_out, random_state=self.random_state)
 
-    def _split(self, X: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
+    def split(self, X: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
+        """Return what `fit` learns from, and what it holds out."""
+        X = self.seen(X)
         # The beginning of a visit vouches for its end, and nothing that was learnt does so for a visit to come.
         if self.unit == "sequence" or come_again(X):
             train, latest = self._sequences(X)

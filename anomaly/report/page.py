@@ -17,19 +17,13 @@ if TYPE_CHECKING:
     from anomaly.report.data import ReportData
 
 
-def write_report(data: ReportData, path: Path | str, *, beside: bool = True) -> Path:
-    """Write the page, whole or not at all, and return where it lies.
-
-    Parameters
-    ----------
-    beside : write its figures as SVG and its tables as CSV too, into a folder beside it, see `folder_beside`
-    """
+def write_report(data: ReportData, path: Path | str) -> Path:
+    """Write the page, whole or not at all, and return where it lies; figures and tables into a folder beside it."""
     path = Path(path)
     page, sheet = _render(data)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
-    if beside:
-        write_beside(data, sheet, folder_beside(path))
+    write_beside(data, sheet, folder_beside(path))
     return path
 
 

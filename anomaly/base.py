@@ -206,14 +206,18 @@ class EventDetector(Detector):
 
     reads = "sequences"
 
+    names_: list[str]
+    """Names of the columns of `score_fields`, unless a detector tells them in another way."""
+
     @abstractmethod
     def score_fields(self, X: SequenceStore) -> NDArray[np.float32]:
         """Return (T, F) evidence per event and field, in the order of `field_names`."""
 
     @property
-    @abstractmethod
     def field_names(self) -> tuple[str, ...]:
         """Names of the F columns of `score_fields`."""
+        self._check_fitted()
+        return tuple(self.names_)
 
     def score_events(self, X: SequenceStore) -> NDArray[np.float64]:
         """Return (T,) evidence per event: the sum over its fields."""

@@ -105,12 +105,6 @@ class NGramDetector(EventDetector):
         self.habits_ = self._fit_habits(X)
         return self._set_scores(X)
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Names of the F columns of `score_fields`."""
-        self._check_fitted()
-        return tuple(self.names_)
-
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the statistic named in the constructor."""
         return self.statistics(X).column(self.statistic)

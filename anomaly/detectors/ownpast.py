@@ -53,12 +53,6 @@ class OwnPastDetector(EventDetector):
         self.spread_ = np.where(spread > 1e-6, spread, 1.0)
         return self._set_scores(X)
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Names of the G columns of `score_fields`."""
-        self._check_fitted()
-        return tuple(self.names_)
-
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the largest distance of any number; 0 where there are none."""
         found = self.statistics(X)

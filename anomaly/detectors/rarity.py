@@ -64,12 +64,6 @@ class RarityDetector(EventDetector):
         self.joint_ = [ConditionalCounts.of(codes[a], self.sizes_[a], codes[b], self.sizes_[b]) for a, b in self.pairs_]
         return self._set_scores(X)
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Names of the F columns of `score_fields`."""
-        self._check_fitted()
-        return tuple(self.names_)
-
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the statistic named in the constructor."""
         return self.statistics(X).column(self.statistic or ("pair.largest" if self.pairs_ else "value.largest"))

@@ -49,12 +49,6 @@ class RepetitionDetector(EventDetector):
         self.first_, self.again_ = [first for first, _ in rates], [again for _, again in rates]
         return self._set_scores(X)
 
-    @property
-    def field_names(self) -> tuple[str, ...]:
-        """Names of the F columns of `score_fields`."""
-        self._check_fitted()
-        return tuple(self.names_)
-
     def decision_function(self, X: SequenceStore) -> Float:
         """Return (N,) the evidence of the value that is oddest for its number of uses, in nats."""
         return np.asarray(self.statistics(X).values[:, 0])

@@ -217,7 +217,7 @@ def _embed(rows: Floats, columns: NDArray[np.int64], m: int) -> Floats:
 
 
 class EqualWeights(ScoreCombiner):
-    """Every statistic counts the same."""
+    """Every statistic counts the same; no corruption teaches."""
 
     def fit(
         self,
@@ -227,9 +227,13 @@ class EqualWeights(ScoreCombiner):
         *,
         questions: NDArray[np.int64] | None = None,
     ) -> Self:
-        """Give every statistic the same weight."""
-        self.weights_ = np.full(P_nm.shape[1], 1.0 / P_nm.shape[1])
+        """Weigh the statistics by their own p-values."""
+        self.weights_ = self._weigh(P_nm)
         return self
+
+    def _weigh(self, P_nm: Floats) -> Floats:
+        """Return (m,) weights that sum to 1."""
+        return np.full(P_nm.shape[1], 1.0 / P_nm.shape[1])
 
 
 class FisherCombiner(EqualWeights):

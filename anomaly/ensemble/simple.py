@@ -5,13 +5,12 @@ Shapes: n items, m statistics; ``x = -log p``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.special import ndtri_exp
 
-from anomaly.base import ScoreCombiner
-from anomaly.ensemble.combine import EqualWeights, oddest
+from anomaly.ensemble.combine import EqualWeights, FisherCombiner, oddest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,19 +79,11 @@ class BucketCombiner(EqualWeights):
         self.buckets = buckets
         self.random_state = random_state
 
-    def fit(
-        self,
-        P_nm: Floats,
-        P_corrupted: Floats | None = None,
-        kinds: NDArray[np.int64] | None = None,
-        *,
-        questions: NDArray[np.int64] | None = None,
-    ) -> Self:
+    def _weigh(self, P_nm: Floats) -> Floats:
         """Deal the statistics out."""
-        super().fit(P_nm)
         order = np.random.default_rng(self.random_state).permutation(P_nm.shape[1])
         self.buckets_ = [np.sort(b) for b in np.array_split(order, min(self.buckets, len(order)))]
-        return self
+        return super()._weigh(P_nm)
 
     def combine(self, P_nm: Floats) -> Floats:
         """Return (n,) evidence."""
@@ -102,7 +93,7 @@ class BucketCombiner(EqualWeights):
         return evidence
 
 
-class AgreementCombiner(ScoreCombiner):
+class AgreementCombiner(FisherCombiner):
     """Weighted sum of ``-log p``; a statistic weighs the squared overlap of its oddest items with everyone's.
 
     The weights start equal and are drawn anew from the weighted consensus `rounds` times. Agreement is not truth: where
@@ -117,15 +108,8 @@ class AgreementCombiner(ScoreCombiner):
         self.top = top
         self.rounds = rounds
 
-    def fit(
-        self,
-        P_nm: Floats,
-        P_corrupted: Floats | None = None,
-        kinds: NDArray[np.int64] | None = None,
-        *,
-        questions: NDArray[np.int64] | None = None,
-    ) -> Self:
-        """Learn the weights from the held-out items."""
+    def _weigh(self, P_nm: Floats) -> Floats:
+        """Draw the weights from the consensus, and that from the weights."""
         x_nm = -np.log(P_nm)
         n, m = x_nm.shape
         k = min(max(int(self.top * n), 5), n)
@@ -135,10 +119,4 @@ class AgreementCombiner(ScoreCombiner):
             chosen = oddest(x_nm @ weights, k)[:, None]
             overlap = (odd_nm & chosen).sum(axis=0) / np.maximum((odd_nm | chosen).sum(axis=0), 1)
             weights = overlap**2 / max((overlap**2).sum(), 1e-300)
-        self.weights_ = weights if weights.sum() > 0 else np.full(m, 1.0 / m)
-        return self
-
-    def combine(self, P_nm: Floats) -> Floats:
-        """Return (n,) evidence."""
-        evidence: Floats = -np.log(P_nm) @ self.weights_
-        return evidence
+        return weights if weights.sum() > 0 else super()._weigh(P_nm)

@@ -47,7 +47,7 @@ class ThresholdPolicy(Estimator, ABC):
         DataError
             If there is no reference item, or a score or p-value is not finite.
         """
-        self._check_settings()
+        self.check()
         scores, p_values = _pair(scores, p_values)
         if not len(scores):
             raise DataError("no held-out item to learn a threshold from; train on more sequences")
@@ -79,13 +79,9 @@ class ThresholdPolicy(Estimator, ABC):
         learnt = {"threshold": self.threshold_, "n_reference": self.n_reference_}
         return {"policy": self.name, **settings, **learnt, "depends_on_file": self.depends_on_file}
 
+    @abstractmethod
     def check(self) -> None:
         """Raise ConfigError if a setting is out of its range, as `fit` does."""
-        self._check_settings()
-
-    @abstractmethod
-    def _check_settings(self) -> None:
-        """Raise ConfigError if a setting is out of its range."""
 
     @abstractmethod
     def _learn(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> float:
@@ -123,7 +119,8 @@ class Budget(ThresholdPolicy):
         """True with a count: the other items of the file decide what is among the highest."""
         return self.count is not None
 
-    def _check_settings(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError if a setting is out of its range."""
         _check_rate("threshold.rate", self.rate)
         if self.count is not None and not (_is_real(self.count) and self.count == int(self.count) >= 0):
             raise ConfigError(f"threshold.count={self.count!r}: expected a whole number, 0 or more")
@@ -158,7 +155,8 @@ class FalsePositiveRate(ThresholdPolicy):
     def __init__(self, *, rate: float = 0.01) -> None:
         self.rate = rate
 
-    def _check_settings(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError if a setting is out of its range."""
         _check_rate("threshold.rate", self.rate)
 
     def _learn(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> float:
@@ -198,7 +196,8 @@ class FalseDiscoveryRate(ThresholdPolicy):
         """True: the share of normal items among the flagged is a property of the file."""
         return True
 
-    def _check_settings(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError if a setting is out of its range."""
         _check_rate("threshold.rate", self.rate)
         if self.storey is not None:
             _check_rate("threshold.storey", self.storey)
@@ -261,7 +260,8 @@ class Cost(ThresholdPolicy):
         self.prevalence = prevalence
         self.auroc = auroc
 
-    def _check_settings(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError if a setting is out of its range."""
         _check_rate("threshold.prevalence", self.prevalence)
         for key, cost in (("miss", self.miss), ("alarm", self.alarm)):
             if not (np.isfinite(cost) and cost > 0):
@@ -290,7 +290,8 @@ class Contamination(ThresholdPolicy):
     def __init__(self, *, rate: float = 0.01) -> None:
         self.rate = rate
 
-    def _check_settings(self) -> None:
+    def check(self) -> None:
+        """Raise ConfigError if a setting is out of its range."""
         _check_rate("threshold.rate", self.rate)
 
     def _learn(self, scores: NDArray[np.float64], p_values: NDArray[np.float64]) -> float:

@@ -14,6 +14,7 @@ import polars as pl
 
 from anomaly.base import FeatureMatrix
 from anomaly.errors import DataError
+from anomaly.sequences.store import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class Links:
 
     def take(self, rows: NDArray[np.int64]) -> Links:
         """Return the links of some items."""
-        places, offsets = slices(self.offsets, rows)
+        places, offsets = runs(self.offsets[rows], np.diff(self.offsets)[rows])
         return Links(offsets, self.codes[places])
 
 
@@ -81,10 +82,3 @@ class Items:
         views = {name: FeatureMatrix(view.values[index], view.names) for name, view in self.views.items()}
         links = None if self.links is None else self.links.take(index)
         return Items(self.ids[index], self.scores[index], views, links)
-
-
-def slices(offsets: NDArray[np.int64], rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the flat places of what some ragged rows hold, and the offsets these then have."""
-    lengths = np.diff(offsets)[rows]
-    after = np.concatenate([[0], np.cumsum(lengths)])
-    return np.arange(after[-1]) + np.repeat(offsets[rows] - after[:-1], lengths), after

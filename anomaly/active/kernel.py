@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from anomaly.active.alike import RareValues, Space
-from anomaly.active.items import slices
 from anomaly.active.leaves import Forests
 from anomaly.base import Estimator
+from anomaly.sequences.store import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Marks:
 
     def take(self, rows: NDArray[np.int64]) -> Marks:
         """Return the marks of some items."""
-        places, offsets = slices(self.offsets, rows)
+        places, offsets = runs(self.offsets[rows], np.diff(self.offsets)[rows])
         return Marks(np.ascontiguousarray(self.codes[:, rows]), self.points[rows], offsets, self.held[places])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from anomaly.scores.statistics import EventResiduals
+from anomaly.sequences.store import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,9 +59,7 @@ class ResidualBuffer:
 
     def put(self, residuals: Residuals, population_TF: Tensor | None, pieces: Pieces) -> None:
         """Write one batch to the places of its judged events."""
-        judged = pieces.end - pieces.fresh
-        begin = np.concatenate([[0], np.cumsum(judged)])[:-1]
-        place_T = np.arange(int(judged.sum())) + np.repeat(pieces.fresh - begin, judged) - self.origin
+        place_T = runs(pieces.fresh, pieces.end - pieces.fresh)[0] - self.origin
         for name in ("surprisal_TF", "expected_TF", "tail_TF", "upper_TG", "gap_surprisal_T", "gap_pit_T"):
             getattr(self, name)[place_T] = _numpy(getattr(residuals, name))
         if self.contrast_T is not None and population_TF is not None:

@@ -185,8 +185,6 @@ def _leading_to(X: SequenceStore, items: Ints, unit: Unit, longest: int) -> Piec
 
 def _fresh(pieces: Pieces, origin: int) -> tuple[Ints, NDArray[np.bool_]]:
     """Return the places of the events that are a batch's own, and which rows of the batch they are."""
-    lengths = pieces.lengths
-    first = np.cumsum(lengths) - lengths
-    places = np.arange(lengths.sum()) + np.repeat(pieces.begin - first, lengths)
-    kept = places >= np.repeat(pieces.fresh, lengths)
+    places = pieces.places()
+    kept = places >= np.repeat(pieces.fresh, pieces.lengths)
     return places[kept] - origin, kept

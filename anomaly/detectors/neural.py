@@ -103,10 +103,10 @@ class NeuralDetector(TrainedDetector, EventDetector):
         model, carried = self._on_device(), self._carried(X)
         out: torch.Tensor = model.start.new_empty((X.n_events, model.embedding_width))
         for batch, pieces in self._batches(X):
-            begin = pieces.begin - np.cumsum(pieces.lengths) + pieces.lengths - X.offsets[0]
-            place = np.arange(len(batch.codes_TF)) + np.repeat(begin, pieces.lengths)
             carry = carried.begin(pieces)
-            out[place] = model.states_to_carry(batch.as_population() if population else batch, carry)
+            out[pieces.places() - X.offsets[0]] = model.states_to_carry(
+                batch.as_population() if population else batch, carry
+            )
             carried.end(pieces, carry)
         return out
 

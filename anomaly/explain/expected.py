@@ -49,8 +49,7 @@ def expected(
     wanted = np.searchsorted(inside - X.offsets[0], places)
     out = [_empty(len(places), min(k, field.size - FIRST_VALUE)) for field in X.fields]
     for batch, pieces, before_TD in detector.readings(part):
-        begin = np.concatenate([[0], np.cumsum(pieces.lengths)])[:-1]
-        place_T = np.arange(len(before_TD)) + np.repeat(pieces.begin - begin, pieces.lengths)
+        place_T = pieces.places()
         row_R = np.flatnonzero(place_T >= np.repeat(pieces.fresh, pieces.lengths))
         row = np.full(part.n_events, -1)
         row[place_T[row_R]] = row_R

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from anomaly.sequences.sampler import token_batches
-from anomaly.sequences.store import rows_at
+from anomaly.sequences.store import rows_at, runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,10 @@ class Pieces:
         """(P,) events per piece."""
         return self.end - self.begin
 
+    def places(self) -> NDArray[np.int64]:
+        """Return the flat places of the events of all pieces, one piece after another."""
+        return runs(self.begin, self.lengths)[0]
+
     def after_context(self, store: SequenceStore) -> Pieces:
         """Return the same pieces, whose events are their own only after the context of their sequence."""
         first = store.offsets[:-1][self.sequence] + store.context[self.sequence]
@@ -139,8 +143,7 @@ def collate(store: SequenceStore, pieces: Pieces, chosen: NDArray[np.int64]) -> 
     """Gather the chosen pieces of a store into one packed batch."""
     begin, end, sequence = pieces.begin[chosen], pieces.end[chosen], pieces.sequence[chosen]
     lengths, past = end - begin, pieces.fresh[chosen] - begin
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    places = np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths)
+    places, offsets = runs(begin, lengths)
     return SequenceBatch(
         codes_TF=torch.from_numpy(rows_at(store.codes, places).astype(np.int64)),
         values_TG=torch.from_numpy(rows_at(store.values, places)),

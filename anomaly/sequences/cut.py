@@ -15,6 +15,7 @@ from anomaly.errors import DataError
 from anomaly.events.schema import seconds
 from anomaly.events.times import NO_TIME
 from anomaly.sequences.sort import Integers, sort_rows
+from anomaly.sequences.store import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -182,8 +183,7 @@ def _arrange(spine: Spine, whole: Cut) -> Cut:
     lengths = np.diff(whole.offsets)
     pause = _pause(spine, whole, rank)
     rank = rank[lengths[rank] > whole.context[rank]]
-    offsets = np.concatenate([[0], np.cumsum(lengths[rank])]).astype(np.int64)
-    places = np.arange(offsets[-1]) + np.repeat(whole.offsets[:-1][rank] - offsets[:-1], lengths[rank])
+    places, offsets = runs(whole.offsets[:-1][rank], lengths[rank])
     return Cut(
         order=whole.order[places],
         offsets=offsets,

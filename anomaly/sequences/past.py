@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from anomaly.sequences.store import SequenceStore, rows_at
-
-_FLAT = ("codes", "values", "delta", "time", "row")
+from anomaly.sequences.store import FLAT, SequenceStore, rows_at
 
 
 def without_past(store: SequenceStore) -> tuple[SequenceStore, SequenceStore]:
@@ -48,7 +46,7 @@ def with_past(past: SequenceStore, reported: SequenceStore, fresh: SequenceStore
         nth_T + np.repeat(past.n_events + fresh.offsets[:-1] - fresh.offsets[0] - context_N, lengths_N),
     )
     flat: dict[str, Any] = {
-        name: rows_at(np.concatenate([getattr(past, name), getattr(fresh, name)]), place_T) for name in _FLAT
+        name: rows_at(np.concatenate([getattr(past, name), getattr(fresh, name)]), place_T) for name in FLAT
     }
     filled = (fresh.lengths > 0) & (context_N > 0)
     flat["delta"][(offsets[:-1] + context_N)[filled]] = reported.delta[reported.offsets[:-1]][owner_N[filled]]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from anomaly.sequences.rearrange import gather
+from anomaly.sequences.store import runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +35,7 @@ class Scale(NamedTuple):
 
     def of(self, store: SequenceStore) -> SequenceStore:
         """Return the pieces as sequences; the pause before and the silence after each are its owner's."""
-        ends = np.cumsum(self.length_n)
-        places = np.arange(ends[-1]) + np.repeat(self.first_n - (ends - self.length_n), self.length_n)
-        return gather(store, places, self.owner_n, self.length_n)
+        return gather(store, runs(self.first_n, self.length_n)[0], self.owner_n, self.length_n)
 
 
 def scales(store: SequenceStore) -> list[Scale]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
+from anomaly.sequences.store import FLAT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from anomaly.sequences.store import SequenceStore
-
-_FLAT = ("codes", "values", "delta", "time", "row")
 
 
 def recoded(store: SequenceStore, maps: Sequence[NDArray[np.int64]], like: SequenceStore) -> SequenceStore:
@@ -44,7 +44,7 @@ def recoded(store: SequenceStore, maps: Sequence[NDArray[np.int64]], like: Seque
 
 def appended(first: SequenceStore, second: SequenceStore) -> SequenceStore:
     """Return the sequences of both, in the codes that they share; what named them is left out."""
-    flat: dict[str, Any] = {n: np.concatenate([getattr(first, n), getattr(second, n)]) for n in _FLAT}
+    flat: dict[str, Any] = {n: np.concatenate([getattr(first, n), getattr(second, n)]) for n in FLAT}
     n = len(first) + len(second)
     numbers = pl.Series(np.arange(n))
     return replace(

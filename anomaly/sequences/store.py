@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FIRST_VALUE", "PAD", "RARE", "UNKNOWN", "Field", "FieldKind", "SequenceStore"]
 
-_FLAT = ("codes", "values", "delta", "time", "row")
+FLAT = ("codes", "values", "delta", "time", "row")
+"""What a store holds of every event."""
 _RAGGED = ("offsets", "entity", "context")
 _AROUND = ("pause", "silence")
 
@@ -132,17 +133,14 @@ class SequenceStore:
 
     def events_of(self, indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the flat places of the events of some sequences, and the offsets these then have."""
-        lengths = self.lengths[indices]
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[indices] - offsets[:-1], lengths)
-        return places, offsets
+        return runs(self.offsets[indices], self.lengths[indices])
 
     def take(self, indices: Sequence[int] | NDArray[np.int64] | NDArray[np.bool_]) -> SequenceStore:
         """Return a store of the named sequences, in that order, copied into memory."""
         index = np.asarray(indices)
         index = np.flatnonzero(index) if index.dtype == bool else index.astype(np.int64)
         places, offsets = self.events_of(index)
-        flat: dict[str, Any] = {name: rows_at(getattr(self, name), places) for name in _FLAT}
+        flat: dict[str, Any] = {name: rows_at(getattr(self, name), places) for name in FLAT}
         return replace(
             self,
             **flat,
@@ -161,7 +159,7 @@ class SequenceStore:
     def keep_events(self, kept_T: NDArray[np.bool_]) -> SequenceStore:
         """Return a store of the same sequences with some of their events, copied into memory."""
         counts, kept = self._counts(kept_T), np.flatnonzero(kept_T)
-        flat: dict[str, Any] = {name: rows_at(getattr(self, name), kept) for name in _FLAT}
+        flat: dict[str, Any] = {name: rows_at(getattr(self, name), kept) for name in FLAT}
         return replace(
             self,
             **flat,
@@ -229,7 +227,7 @@ class SequenceStore:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         around = [name for name in _AROUND if getattr(self, name) is not None]
-        for name in (*_FLAT, *_RAGGED, *around):
+        for name in (*FLAT, *_RAGGED, *around):
             array, path = getattr(self, name), folder / f"{name}.npy"
             if isinstance(array, np.memmap) and Path(str(array.filename)).resolve() == path.resolve():
                 array.flush()  # It was made in place.
@@ -267,7 +265,7 @@ class SequenceStore:
             meta = json.loads((folder / "store.json").read_text())
             ids = pl.read_ipc(folder / "ids.arrow")
             around = [name for name in _AROUND if (folder / f"{name}.npy").exists()]
-            names = (*_FLAT, *_RAGGED, *around)
+            names = (*FLAT, *_RAGGED, *around)
             arrays = {n: np.load(folder / f"{n}.npy", mmap_mode="r", allow_pickle=False) for n in names}
         except (OSError, ValueError, pl.exceptions.PolarsError) as error:
             raise ArtifactError(f"{folder}: no complete sequence store ({error})") from error
@@ -331,6 +329,12 @@ class SequenceStore:
             closed=closed,
             has_time=delta is not None,
         )
+
+
+def runs(begin: NDArray[np.int64], lengths: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of runs of neighbours, given where each begins and its length, and the offsets these have."""
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return np.arange(offsets[-1]) + np.repeat(begin - offsets[:-1], lengths), offsets
 
 
 def rows_at(column: NDArray[Any], places: NDArray[Any]) -> NDArray[Any]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ITEM, EVENT = ("item", "sequence", "id"), ("item", "id")
 """Columns that name a labelled item, the first that is there; of an event its sequence says too little."""
 _TIMES = ("event_time", "known_at", "recorded_at")
+_TEXTS = dict.fromkeys([*ITEM, *(name for name, kind in SCHEMA.items() if kind == pl.String)], pl.String)
+"""Columns of a CSV that are text whatever they look like: 007 is no number."""
 _OWN = ("seq", "supersedes")
 """What the log itself counts; the rows of a file are renumbered."""
 
@@ -113,7 +115,7 @@ def import_labels(log: LabelLog, rows: list[Label]) -> int:
 def _table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".csv":
-            return pl.read_csv(path, infer_schema_length=None, schema_overrides=dict.fromkeys(ITEM, pl.String))
+            return pl.read_csv(path, infer_schema_length=None, schema_overrides=_TEXTS)
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read as labels ({str(error).splitlines()[0]})") from error

@@ -213,6 +213,13 @@ def test_corrections_stand_and_undoing_brings_back_what_they_corrected():
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("text", ["007", "1.50", "1e5", "true", "null", " a ", '""', "a\r\nb", "2024-01-05"])
+def test_text_that_looks_like_something_else_comes_back_as_it_is(log, tmp_path, suffix, text):
+    log.append(Label(text, "anomalous", text, key=text, typology=text, note=text, model_version=text, policy=text))
+    assert read_labels(write_labels(log.read(), tmp_path / f"out{suffix}")) == log.read()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_log_goes_out_and_comes_back(log, tmp_path, suffix):
     log.append(Label("001", "normal", "ann", note='a "quoted", line\nand another', known_at=5_000_001))
     log.append(Label("001", "anomalous", "ann", supersedes=1, confidence=0.5, typology="=1+1"))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.active import estimates
 from anomaly.active.estimates import Estimate
-from anomaly.active.labels import VERDICTS, Label
+from anomaly.active.labels import VERDICTS, Label, is_text
 from anomaly.active.labels_log import now
 from anomaly.active.learner import ActiveLearner, Taught
 from anomaly.active.leases import Lease, Leases
@@ -61,6 +61,10 @@ class LabelSession:
     double : share of the cases that a second analyst judges without knowing of the first
     lease : seconds for which a case is held without a sign of life
     times : (n,) microseconds at which each item ended, where there are times
+
+    Attributes
+    ----------
+    nameless : ids that no label can hold, empty or with the character NUL; nobody is asked about these
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class LabelSession:
         self.times = times
         self.leases = Leases(log, seconds=lease)
         self.places = {str(item): place for place, item in enumerate(learner.items.ids.to_list())}
+        self.nameless = {item for item in self.places if not item or not is_text(item)}
         self.ledger = Ledger(self.places)
         self._lock = RLock()
         with self._lock:
@@ -328,7 +333,7 @@ class LabelSession:
                 return lease
         # What somebody has put off comes back when nothing else is left.
         for closed in (self._closed(annotator), self._closed(None)):
-            lease = self._chosen(annotator, taken | closed, spare)
+            lease = self._chosen(annotator, taken | closed | self.nameless, spare)
             if lease is not None:
                 return lease
         return None

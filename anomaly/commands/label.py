@@ -58,6 +58,11 @@ def _tell_strangers(desk: Desk, console: Console) -> None:
     if strangers:
         told = f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}"
         console.note(f"warning: {told}")
+    if session.nameless:
+        told = (
+            f"{amount(len(session.nameless), 'item')} whose id is empty or holds the character NUL: never asked about"
+        )
+        console.note(f"warning: {told}")
 
 
 def _keep(run: Run, desk: Desk) -> None:

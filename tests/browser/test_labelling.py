@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import suppress
 
 import numpy as np
+import polars as pl
 import pytest
 
 from anomaly.active.ledger import Ledger
@@ -228,6 +229,21 @@ def test_a_word_waits_for_its_own_name(serve, sit):
     assert [(row.item, row.annotator, row.verdict) for row in server.rows()] == [(item, "ann", "anomalous")]
 
 
+def test_a_word_waits_for_its_own_run(serve_apart, sit):
+    server = serve_apart("spares=0")
+    screen = sit(server)
+    screen.page.route("**/say", lambda route: route.abort())
+    said_into_the_void(screen, "a")
+    screen.page.close()
+    server.kill()
+    # Another run at the same address, with cases of the same names.
+    (server.run / "labels.key").unlink()
+    server.start()
+    again = type(screen)(screen.context, server.url, "ann")
+    again.press("n")
+    assert [row.verdict for row in server.rows()] == ["normal"]
+
+
 def test_text_from_the_data_stays_text(serve, sit):
     server = serve()
     screen = sit(server, '<b onclick="1">ann')
@@ -250,6 +266,19 @@ def test_text_from_the_data_stays_text(serve, sit):
     assert "<svg onload=" in page.inner_text(".near .say")
     assert page.title().endswith("labelling") and not page.query_selector("main img, main script, .near svg")
     assert server.rows()[-1].annotator == '<b onclick="1">ann'
+
+
+@pytest.mark.parametrize("begins", ["line one", "long xxx"])
+def test_an_id_is_sent_to_the_letter(serve, sit, begins):
+    server = serve()
+    item = next(i for i in pl.read_parquet(server.run / "scores.parquet")["sequence"] if i.startswith(begins))
+    screen = sit(server)
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type(begins)
+    screen.page.wait_for_selector(f"#results button:has-text('{begins}')")
+    assert screen.press("Enter") == item
+    screen.press("n")
+    assert stood(server) == {item: "normal"}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -17,7 +17,8 @@ let standIn = false; // a spare is on screen, which the server does not know yet
 const saidOf = new Map(); // item to the word last said of it, which an undo gives back to be changed
 const screens = new Map(); // key of a word to the screen it was said on, for undoing before it was sent
 
-const outbox = new Outbox(`anomaly.words.${meta("annotator")}`, token, {
+// Another run may have been at this address: what waits for it is not for this one.
+const outbox = new Outbox(`anomaly.words.${meta("session")}.${meta("annotator")}`, token, {
   changed: (n) => {
     const waiting = $("#waiting");
     waiting.hidden = !(n && waiting.dataset.cut);

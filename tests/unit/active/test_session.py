@@ -68,6 +68,15 @@ def test_a_case_is_held_until_it_is_judged(start):
     assert session.progress().labels == 1
 
 
+def test_an_id_that_no_label_can_hold_is_not_asked_about(tmp_path):
+    items = Items(pl.Series(["", "a\0b", "c", "d"]), np.array([4.0, 3.0, 2.0, 1.0]))
+    with LabelLog(tmp_path / "l") as log:
+        session = LabelSession(ActiveLearner(items), log, double=1.0)
+        assert session.nameless == {"", "a\0b"}
+        assert [judge(session, "ann", "normal", f"k{k}") for k in range(2)] == ["c", "d"]
+        assert session.next("ann") is None and session.spares("ann", 2) == []
+
+
 def test_nobody_holds_the_case_of_another(start):
     session = start()
     held = {session.next(f"a{k}").item for k in range(20)}

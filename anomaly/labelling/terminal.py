@@ -153,7 +153,8 @@ class Terminal:
         owner = f"{identity(case.entity)} · " if case.entity else ""
         place = f"{identity(case.place)} · " if case.place else ""
         self.console.print(
-            Text(identity(case.item), "bold"), f"{owner}{place}{amount(case.n_events, 'event')} {case.first}"
+            Text(identity(case.item), "bold"),
+            f"{owner}{place}{amount(case.n_events, 'event')} {case.first} {case.zone}",
         )
         for word in self.desk.opinions(Annotator(self.annotator, self.lead), lease.item):
             self.console.print(f"  {_said(word)}" + (f" // {clean(word.note, 300)}" if word.note else ""))

@@ -297,6 +297,21 @@ def test_the_page_fits_both_themes_and_widths(serve, sit, scheme, tmp_path):
         assert contrast_troubles(screen.page) == []
 
 
+REACHED = """verdict => {
+  const button = document.querySelector(`[data-say=${verdict}]`), box = button.getBoundingClientRect();
+  return [1, box.height - 1].every((y) => document.elementFromPoint(box.x + box.width / 2, box.y + y) === button);
+}"""
+
+
+@pytest.mark.parametrize("width", [1360, 400])
+def test_verdicts_stay_in_reach_and_places_can_be_seen(serve, sit, width):
+    screen = sit(serve(), viewport={"width": width, "height": 560})
+    screen.page.keyboard.press("x")
+    screen.page.wait_for_selector("dl.score:focus")
+    assert all(screen.page.evaluate(REACHED, verdict) for verdict in ("anomalous", "normal", "unsure"))
+    assert screen.page.locator(".place svg").first.bounding_box()["width"] > 100
+
+
 BEYOND = """() => {
   const inside = (e) => e.closest(".scroll, .quiet") && !e.matches(".scroll");
   const found = [...document.querySelectorAll("body *")].filter((e) => !inside(e));
@@ -345,6 +360,13 @@ def test_a_screen_reader_finds_its_way(serve, sit):
         ".filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.title)).map(e => e.outerHTML)"
     )
     assert nameless == []
+    # Who speaks to the page says what is written on a button.
+    unlike = page.evaluate(
+        "[...document.querySelectorAll('button[aria-label]')].filter(e => !e.ariaLabel.toLowerCase().includes("
+        "[...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').toLowerCase()))"
+        ".map(e => e.outerHTML)"
+    )
+    assert unlike == []
     assert page.evaluate("document.activeElement.id") == "case-title"
     screen.press("n")
     assert page.inner_text("#news").startswith("Saved: normal.")

@@ -73,7 +73,7 @@ def present(encoder: EventEncoder, name: str, codes: NDArray[Any]) -> NDArray[np
 def moments(
     store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int64], words: Mapping[str, str] = ENGLISH
 ) -> list[str]:
-    """Return the times of some events: dates by the clock of the data's time zone, or seconds from a zero of their own."""
+    """Return the times of some events: dates by the data's own clock, or seconds from a zero of their own."""
     if not store.has_time:
         return [""] * len(places)
     time = pl.Series(np.asarray(store.time[places]))

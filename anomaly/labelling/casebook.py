@@ -74,7 +74,7 @@ class CaseEvent:
 class Case:
     """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in.
 
-    Of a single event, `place` tells which of its sequence it is; `zone` names the clock of the times where one is stated.
+    Of a single event, `place` tells which of its sequence it is; `zone` names the clock that is stated.
     """
 
     item: str

@@ -79,6 +79,37 @@ def test_a_whole_session_by_keyboard_alone(serve, sit):
     assert page.evaluate("document.activeElement.tagName") == "H1"
 
 
+def test_who_types_fast_finds_what_they_typed(serve, sit):
+    screen = sit(serve())
+    first = screen.item
+    screen.press("s")
+    # What was found before, and is late, is not what was typed since.
+    screen.page.route("**/search?q=", lambda route: (screen.page.wait_for_timeout(1500), route.continue_()))
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type(first)
+    assert screen.press("Enter") == first
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type(first)
+    screen.page.wait_for_timeout(2500)
+    assert screen.page.get_attribute("#results button", "data-open") == first
+
+
+def test_keys_work_on_other_layouts_and_leave_composed_text_alone(serve, sit):
+    server = serve()
+    screen = sit(server)
+    page, before = screen.page, screen.item
+    pressed = "(keys) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...keys}))"
+    page.evaluate(pressed, {"key": "ф", "code": "KeyA"})
+    page.wait_for_function("before => document.querySelector('[data-item]').dataset.item !== before", arg=before)
+    assert stood(server) == {before: "anomalous"}
+    page.keyboard.press("t")
+    for key in ("Enter", "Escape"):
+        page.evaluate(pressed, {"key": key, "isComposing": True})
+        assert page.evaluate("document.activeElement.id") == "kind"
+    page.evaluate(pressed, {"key": "Enter"})
+    assert page.evaluate("document.activeElement.id") == "case-title"
+
+
 def test_undo_to_any_depth(serve, sit):
     server = serve()
     screen = sit(server)

@@ -86,7 +86,8 @@ def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console)
     if values["import"] is not None:
         name = values["annotator"] or Path(values["import"]).stem
         names = EVENT if run.facts["unit"] == "event" else ITEM
-        rows = read_labels(values["import"], annotator=name, source=values["source"], names=names)
+        zone = run.encoder.schema_.timezone
+        rows = read_labels(values["import"], annotator=name, source=values["source"], names=names, timezone=zone)
         if not rows:
             raise DataError(f"import={values['import']}: no rows")
         console.say(

@@ -266,6 +266,24 @@ def test_an_id_comes_in_as_it_is_written(tmp_path, column):
     assert [row.item for row in read_labels(tmp_path / "in.csv")] == ["007", "8.0"]
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        "2024-01-05T09:00:00Z",
+        "2024-01-05 10:00",
+        "2024-01-05T10:00:00+01:00",
+        "05.01.2024 10:00",
+        "1704445200",
+        "1704445200000",
+        "1704445200000000",
+    ],
+)
+def test_times_come_in_as_events_do(tmp_path, told):
+    (tmp_path / "in.csv").write_text(f"item,label,known_at\na,1,{told}\nb,0,\n")
+    rows = read_labels(tmp_path / "in.csv", timezone="Europe/Berlin")
+    assert [row.known_at for row in rows] == [1_704_445_200_000_000, None]
+
+
 def test_labels_of_others_come_in_once(log, tmp_path):
     table = pl.DataFrame({"sequence": [7, 8], "label": [1, 0], "typology": ["x", None]})
     table.write_parquet(tmp_path / "in.parquet")

@@ -2,6 +2,9 @@
 
 Item i, drawn with chance q among those not yet judged, stands for 1 / q of them: what was found before plus y / q is an
 unbiased estimate of the number of anomalies (Horvitz and Thompson 1952; for adaptive choice Farquhar et al. 2021).
+What others hold at a draw can neither be drawn nor is it judged: several annotators on a small pool, the most anomalous
+of which is on their screens, put the estimate a little low (by a tenth for six with two spares each, among 400 items),
+well within its interval. A draw that is skipped or waits for a lead counts once it is judged.
 
 Shapes: l judged items, in the order in which they were.
 """
@@ -32,7 +35,7 @@ class Estimate:
     ----------
     n_items, n_labels, n_found, n_audited : counts
     precision : share of anomalous among the last `recent` labels; NaN without labels
-    prevalence : unbiased estimate of the share of anomalous items; NaN without an audit
+    prevalence : estimate of the share of anomalous items, unbiased but for what others hold; NaN without an audit
     low, high : interval of the prevalence
     recall_low : share of the anomalies found already, at least
     stop : reason why it is time to stop, "" while it is not

@@ -47,6 +47,11 @@ SCHEMA: dict[str, Any] = {
 """The columns of a table of labels."""
 
 
+def is_text(value: str) -> bool:
+    """Return whether a label can hold a text: PostgreSQL keeps no NUL."""
+    return "\0" not in value
+
+
 def new_key() -> str:
     """Return a key that no other label has."""
     return uuid4().hex
@@ -104,7 +109,8 @@ class Label:
             raise DataError(f"probability={self.probability}: expected a number above 0, at most 1")
         if not self.item or not self.annotator or not self.key:
             raise DataError("a label needs an item, an annotator and a key")
-        if any("\0" in (text or "") for text in (self.item, self.annotator, self.key, self.typology, self.note)):
+        texts = (self.item, self.annotator, self.key, self.typology, self.note)
+        if not all(is_text(text or "") for text in texts):
             raise DataError("a label holds the character NUL, which databases cannot keep as text")
 
 

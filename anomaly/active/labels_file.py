@@ -15,6 +15,7 @@ from anomaly.active.labels import SCHEMA, VERDICTS, Label, frame
 from anomaly.active.ledger import Ledger
 from anomaly.atomic import replacing
 from anomaly.errors import DataError, SchemaError
+from anomaly.events.times import NO_TIME, guess_unit, parse_time
 
 if TYPE_CHECKING:
     from anomaly.active.labels_log import LabelLog
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 ITEM, EVENT = ("item", "sequence", "id"), ("item", "id")
 """Columns that name a labelled item, the first that is there; of an event its sequence says too little."""
 _TIMES = ("event_time", "known_at", "recorded_at")
+_TEXTS = dict.fromkeys([*ITEM, *(name for name, kind in SCHEMA.items() if kind == pl.String)], pl.String)
+"""Columns of a CSV that are text whatever they look like: 007 is no number."""
 _OWN = ("seq", "supersedes")
 """What the log itself counts; the rows of a file are renumbered."""
 
@@ -52,7 +55,12 @@ def write_labels(rows: list[Label], path: Path | str, *, everything: bool = True
 
 
 def read_labels(
-    path: Path | str, *, annotator: str = "import", source: str = "analyst", names: tuple[str, ...] = ITEM
+    path: Path | str,
+    *,
+    annotator: str = "import",
+    source: str = "analyst",
+    names: tuple[str, ...] = ITEM,
+    timezone: str | None = None,
 ) -> list[Label]:
     """Return the rows of a file: those of an exported log, or items with verdicts or labels 1, 0, -1.
 
@@ -62,6 +70,7 @@ def read_labels(
     ----------
     annotator, source : of rows that state none
     names : columns that may name the item
+    timezone : in which times without a zone are read; UTC unless stated
 
     Raises
     ------
@@ -78,7 +87,7 @@ def read_labels(
         table = table.with_columns(verdict=_verdicts(table["label"], path))
     table = table.select(c for c in SCHEMA if c in table.columns)
     found = []
-    for number, row in enumerate(_plain(table, path).iter_rows(named=True), 1):
+    for number, row in enumerate(_plain(table, path, timezone).iter_rows(named=True), 1):
         try:
             found.append(_label(row, annotator, source))
         except DataError as error:
@@ -113,7 +122,7 @@ def import_labels(log: LabelLog, rows: list[Label]) -> int:
 def _table(path: Path) -> pl.DataFrame:
     try:
         if path.suffix == ".csv":
-            return pl.read_csv(path, infer_schema_length=None, schema_overrides=dict.fromkeys(ITEM, pl.String))
+            return pl.read_csv(path, infer_schema_length=None, schema_overrides=_TEXTS)
         return pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
         raise DataError(f"{path}: cannot be read as labels ({str(error).splitlines()[0]})") from error
@@ -128,21 +137,25 @@ def _verdicts(label: pl.Series, path: Path | str) -> pl.Series:
     return pl.Series("verdict", found, dtype=pl.String)
 
 
-def _plain(table: pl.DataFrame, path: Path | str) -> pl.DataFrame:
+def _plain(table: pl.DataFrame, path: Path | str, timezone: str | None) -> pl.DataFrame:
     """Return the columns in their types, times as microseconds."""
     columns = []
     for name, column in zip(table.columns, table.get_columns(), strict=True):
         try:
-            columns.append(_microseconds(column) if name in _TIMES else column.cast(SCHEMA[name]))
-        except pl.exceptions.PolarsError as error:
+            columns.append(_microseconds(column, timezone) if name in _TIMES else column.cast(SCHEMA[name]))
+        except (pl.exceptions.PolarsError, DataError, SchemaError) as error:
             raise DataError(f"{path}: column {name}: {str(error).splitlines()[0]}") from error
     return pl.DataFrame(columns)
 
 
-def _microseconds(time: pl.Series) -> pl.Series:
-    if time.dtype == pl.String:
-        time = time.str.to_datetime(time_unit="us", time_zone="UTC")
-    return (time if time.dtype.is_integer() else time.cast(pl.Datetime("us"))).cast(pl.Int64)
+def _microseconds(time: pl.Series, timezone: str | None) -> pl.Series:
+    """Return times as the events of a run are read: of any form, numbers by the size of their unit."""
+    micros = pl.Series(time.name, parse_time(time, guess_unit(time), timezone))
+    micros = micros.set(micros == NO_TIME, None)
+    wrong = time.filter(micros.is_null() & time.is_not_null())
+    if len(wrong):
+        raise DataError(f"{wrong[0]!r} is no time; write it as 2026-01-31T12:00:00Z")
+    return micros
 
 
 def _label(row: dict[str, Any], annotator: str, source: str) -> Label:

@@ -29,7 +29,7 @@ class Ledger:
     said : by annotator, the rows that stand, the last of which is undone first
     drafts : by item and annotator, what was said last, also where it was taken back
     asked : items whose score somebody asked for, with who did
-    chosen : by item, the row with which it left the queue, which says how it was chosen
+    chosen : by item, the first row that was chosen with a chance, else the first: how the item left the queue
     """
 
     items: Container[str] | None = None
@@ -65,7 +65,7 @@ class Ledger:
                 self.said[row.annotator].append(row)
                 self.words[row.item][row.annotator] = self.drafts[row.item, row.annotator] = row
                 if row.verdict != "skipped":
-                    self.chosen.setdefault(row.item, row)
+                    self.chosen[row.item] = min(self.chosen.get(row.item, row), row, key=_choice)
 
     def _take_back(self, row: Label) -> None:
         own, words = self.said[row.annotator], self.words[row.item]
@@ -78,7 +78,7 @@ class Ledger:
             words.pop(row.annotator, None)
         left = [r for name in words for r in self.said[name] if r.item == row.item and r.verdict != "skipped"]
         if left:
-            self.chosen[row.item] = min(left, key=lambda r: r.seq)
+            self.chosen[row.item] = min(left, key=_choice)
         else:
             self.chosen.pop(row.item, None)
 
@@ -133,6 +133,11 @@ class Ledger:
             if len(own) > 1:
                 found.append((own[0].verdict, own[1].verdict))
         return found
+
+
+def _choice(row: Label) -> tuple[bool, int]:
+    """Return what puts first the word by which an item was chosen, also where it was taken back and said again."""
+    return row.probability is None, row.seq
 
 
 def kappa(pairs: list[tuple[str, str]]) -> float | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly.active import estimates
 from anomaly.active.estimates import Estimate
-from anomaly.active.labels import VERDICTS, Label
+from anomaly.active.labels import VERDICTS, Label, is_text
 from anomaly.active.labels_log import now
 from anomaly.active.learner import ActiveLearner, Taught
 from anomaly.active.leases import Lease, Leases
@@ -61,6 +61,10 @@ class LabelSession:
     double : share of the cases that a second analyst judges without knowing of the first
     lease : seconds for which a case is held without a sign of life
     times : (n,) microseconds at which each item ended, where there are times
+
+    Attributes
+    ----------
+    nameless : ids that no label can hold, empty or with the character NUL; nobody is asked about these
     """
 
     def __init__(
@@ -83,6 +87,7 @@ class LabelSession:
         self.times = times
         self.leases = Leases(log, seconds=lease)
         self.places = {str(item): place for place, item in enumerate(learner.items.ids.to_list())}
+        self.nameless = {item for item in self.places if not item or not is_text(item)}
         self.ledger = Ledger(self.places)
         self._lock = RLock()
         with self._lock:
@@ -95,7 +100,7 @@ class LabelSession:
         """
         with self._lock:
             self._read()
-            held = self.leases.held()
+            held = self._held()
             own = [lease for lease in held if lease.annotator == annotator and not lease.spare]
             return own[-1] if own else self._hand_out(annotator, held)
 
@@ -103,7 +108,7 @@ class LabelSession:
         """Hold `n` further cases, to be judged while the network is cut."""
         with self._lock:
             self._read()
-            found = [lease for lease in self.leases.held() if lease.annotator == annotator and lease.spare]
+            found = [lease for lease in self._held() if lease.annotator == annotator and lease.spare]
             while len(found) < n:
                 lease = self._hand_out(annotator, self.leases.held(), spare=True)
                 if lease is None:
@@ -190,14 +195,15 @@ class LabelSession:
         """Take back what somebody said last, hand them that case again, and return it; None where nothing is left."""
         with self._lock:
             self._read()
-            if key in self.ledger.keys:
-                return self.ledger.keys[key].item
-            last = self.ledger.last(annotator)
-            if last is None:
+            sent = self.ledger.keys.get(key)
+            last = self.ledger.rows.get(sent.supersedes or 0) if sent else self.ledger.last(annotator)
+            if last is None or last.annotator != annotator:
                 return None
-            self._write(Label(last.item, "withdrawn", annotator, key=key, supersedes=last.seq), None)
-            if self.leases.take(last.item, annotator, last.policy or "", last.probability):
-                self._put_back(annotator, last.item)
+            if sent is None:
+                sent = self._write(Label(last.item, "withdrawn", annotator, key=key, supersedes=last.seq), None)
+            # Sent again, too: the server may have ended before the case was theirs.
+            if self.ledger.drafts[last.item, annotator].seq < sent.seq:
+                self._hand_back(annotator, last)
             return last.item
 
     def ask(self, annotator: str, item: str) -> None:
@@ -315,6 +321,21 @@ class LabelSession:
         """Whether an item waits for a lead because of what others said."""
         return bool(self.opinions(annotator, item))
 
+    def _held(self) -> list[Lease]:
+        """Return what is held, less what was judged since it was taken: a server may end between the two."""
+        held = []
+        for lease in self.leases.held():
+            word = self.ledger.word(lease.item, lease.annotator)
+            if word is not None and word.recorded_at >= lease.taken_at:
+                self.leases.release(lease.annotator, lease.item)
+            else:
+                held.append(lease)
+        return held
+
+    def _hand_back(self, annotator: str, word: Label) -> None:
+        if self.leases.take(word.item, annotator, word.policy or "", word.probability):
+            self._put_back(annotator, word.item)
+
     def _put_back(self, annotator: str, kept: str) -> None:
         for lease in self.leases.held():
             if lease.annotator == annotator and lease.item != kept and not lease.spare:
@@ -328,7 +349,7 @@ class LabelSession:
                 return lease
         # What somebody has put off comes back when nothing else is left.
         for closed in (self._closed(annotator), self._closed(None)):
-            lease = self._chosen(annotator, taken | closed, spare)
+            lease = self._chosen(annotator, taken | closed | self.nameless, spare)
             if lease is not None:
                 return lease
         return None

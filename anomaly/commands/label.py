@@ -59,6 +59,11 @@ def _tell_strangers(desk: Desk, console: Console) -> None:
     if strangers:
         told = f"{amount(len(strangers), 'labelled item')} not in the run, such as {identity(strangers[0])}"
         console.note(f"warning: {told}")
+    if session.nameless:
+        told = (
+            f"{amount(len(session.nameless), 'item')} whose id is empty or holds the character NUL: never asked about"
+        )
+        console.note(f"warning: {told}")
 
 
 def _keep(run: Run, desk: Desk) -> None:
@@ -82,7 +87,8 @@ def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console)
     if values["import"] is not None:
         name = values["annotator"] or Path(values["import"]).stem
         names = EVENT if run.facts["unit"] == "event" else ITEM
-        rows = read_labels(values["import"], annotator=name, source=values["source"], names=names)
+        zone = run.encoder.schema_.timezone
+        rows = read_labels(values["import"], annotator=name, source=values["source"], names=names, timezone=zone)
         if not rows:
             raise DataError(f"import={values['import']}: no rows")
         console.say(

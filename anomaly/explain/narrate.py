@@ -216,7 +216,7 @@ class _Telling:
         return self.values[t][name]
 
     def _moment(self, t: int) -> str:
-        return moments(self.e.store, np.array([t]), self.words)[0]
+        return moments(self.e.store, self.encoder, np.array([t]), self.words)[0]
 
     def _text(self, name: str, code: int) -> str:
         """Return what a code stands for; each is looked up once."""

@@ -70,11 +70,14 @@ def present(encoder: EventEncoder, name: str, codes: NDArray[Any]) -> NDArray[np
     return known
 
 
-def moments(store: SequenceStore, places: NDArray[np.int64], words: Mapping[str, str] = ENGLISH) -> list[str]:
-    """Return the times of some events: dates, or seconds where times are counted from a zero of their own."""
+def moments(
+    store: SequenceStore, encoder: EventEncoder, places: NDArray[np.int64], words: Mapping[str, str] = ENGLISH
+) -> list[str]:
+    """Return the times of some events: dates by the data's own clock, or seconds from a zero of their own."""
     if not store.has_time:
         return [""] * len(places)
     time = pl.Series(np.asarray(store.time[places]))
     if (time < DATES_FROM).all():
         return [f"{t / 1e6:.3f} {words.get('s', 's')}" for t in time]
-    return time.cast(pl.Datetime("us", "UTC")).dt.strftime("%Y-%m-%d %H:%M:%S").to_list()
+    local = time.cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(encoder.schema_.timezone or "UTC")
+    return local.dt.strftime("%Y-%m-%d %H:%M:%S").to_list()

@@ -33,13 +33,13 @@ class Word(BaseModel):
     """What somebody says of a case; `stay` names the case that is on screen already, in place of a next one."""
 
     key: str = Field(min_length=8, max_length=64)
-    item: str = Field(min_length=1, max_length=1000)
+    item: str = Field(min_length=1)
     verdict: str = Field(max_length=16)
     typology: str | None = Field(None, max_length=100)
     confidence: float | None = Field(None, ge=0, le=1)
     note: str | None = Field(None, max_length=4000)
     duration_ms: int | None = Field(None, ge=0, le=10**10)
-    stay: str | None = Field(None, max_length=1000)
+    stay: str | None = None
 
 
 class Undo(BaseModel):
@@ -51,7 +51,7 @@ class Undo(BaseModel):
 class Named(BaseModel):
     """A case by its id."""
 
-    item: str = Field(min_length=1, max_length=1000)
+    item: str = Field(min_length=1)
 
 
 class Spares(BaseModel):
@@ -117,7 +117,7 @@ def _add_doors(app: FastAPI, desk: Desk, gate: Gate, cookie: str, trusted: Calla
         if annotator is None:
             return RedirectResponse("/enter", 303)
         inside = desk.case(annotator, desk.session.next(annotator.name))
-        return HTMLResponse(desk.shell(annotator, gate.form_token(annotator), inside))
+        return HTMLResponse(desk.shell(annotator, gate, inside))
 
     @app.get("/enter")
     def door(token: str = "") -> Response:

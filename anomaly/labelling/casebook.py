@@ -75,7 +75,7 @@ class CaseEvent:
 class Case:
     """One item as the page shows it; `reasons` is None while they are not worked out, and `surprises` stand in.
 
-    Of a single event, `place` tells which of its sequence it is.
+    Of a single event, `place` tells which of its sequence it is; `zone` names the clock that is stated.
     """
 
     item: str
@@ -85,6 +85,7 @@ class Case:
     span: str
     first: str
     last: str
+    zone: str
     reasons: list[Told] | None
     surprises: list[str]
     timeline: Timeline
@@ -139,6 +140,8 @@ class Casebook:
         least = least_figures(self.store, self.encoder, by_event=self.by_event)
         self.figures = Figures(columns(self.store, self.encoder), least)
         self._steady = self._steady_fields()
+        # Times that count from a zero of their own are durations.
+        self._dated = self.store.has_time and self.scores["last_time"].dtype == pl.Datetime
         self.links = LinkIndex(self.store, self.encoder, first=self._steady)
         self.neighbours = Neighbours(items)
         self.reasons = reasons
@@ -154,10 +157,10 @@ class Casebook:
         piece = self._piece(place, sequence)
         marks = _marks(piece.score)
         columns = self._texts(piece)
-        times = moments(self.store, piece.places)
+        times = moments(self.store, self.encoder, piece.places)
         events = self._listed(piece, columns, times, marks)
         entity = self.store.entity_ids[sequence]
-        first, last = moments(self.store, piece.ends) if len(piece.ends) else ("", "")
+        first, last = moments(self.store, self.encoder, piece.ends) if len(piece.ends) else ("", "")
         return Case(
             item=str(self.items.ids[place]),
             entity=None if entity is None or str(entity) == str(self.items.ids[place]) else str(entity),
@@ -166,6 +169,7 @@ class Casebook:
             span=duration(piece.span) if self.store.has_time and piece.n_events > 1 else "",
             first=first,
             last=last,
+            zone=(self.encoder.schema_.timezone or "") if self._dated else "",
             reasons=self.reasons.known(place) if self.reasons else [],
             surprises=_surprises(events),
             timeline=draw(self._strand(piece, columns, times, marks, (first, last))),
@@ -191,9 +195,7 @@ class Casebook:
 
     def end_times(self) -> list[int | None] | None:
         """Return when each item ended, in microseconds since 1970; None where there are no times."""
-        time = self.scores["last_time"]
-        # Times that count from a zero of their own are durations.
-        return time.dt.timestamp("us").to_list() if self.store.has_time and time.dtype == pl.Datetime else None
+        return self.scores["last_time"].dt.timestamp("us").to_list() if self._dated else None
 
     def search(self, text: str, limit: int = 20) -> list[tuple[int, str, str]]:
         """Return place, id and entity of the items whose id or entity holds a text, the exact ones first."""

@@ -33,12 +33,18 @@ class Gate:
     secret : 32 bytes, kept beside the labels, so that nobody has to enter again after a restart
     guarded : whether a token is asked for
     leads : names that lead where no token is asked for
+
+    Attributes
+    ----------
+    session : tells the session from others that were at the same address
+    token, lead_token : let in an annotator, a lead
     """
 
     def __init__(self, secret: bytes, *, guarded: bool, leads: tuple[str, ...] = ()) -> None:
         self._secret = secret
         self.guarded = guarded
         self.leads = leads
+        self.session = self._sign("session")[:16]
         self.token, self.lead_token = self._sign("enter")[:24], self._sign("lead")[:24]
 
     @classmethod

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from anomaly.report.environment import environment
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from anomaly.active.leases import Lease
     from anomaly.active.session import LabelSession
     from anomaly.labelling.casebook import Casebook
-    from anomaly.labelling.identity import Annotator
+    from anomaly.labelling.identity import Annotator, Gate
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,15 @@ class Desk:
         """Return the cases that wait for a lead, as a fragment."""
         return _render("disputes.html", rows=self.session.disputes())
 
-    def shell(self, annotator: Annotator, form_token: str, inside: str) -> str:
+    def shell(self, annotator: Annotator, gate: Gate, inside: str) -> str:
         """Return the whole page around a fragment."""
         # The fragment comes from a template, which has escaped what it was given.
         return _render(
             "session.html",
             title=self.title,
             annotator=annotator,
-            form_token=form_token,
+            form_token=gate.form_token(annotator),
+            session=gate.session,
             lease=self.session.leases.seconds,
             inside=Markup(inside),
         )
@@ -119,7 +120,12 @@ def enter(title: str, *, guarded: bool, token: str = "", name: str = "", wrong: 
 
 @cache
 def _templates() -> Environment:
-    return environment("labelling")
+    return environment("labelling", exact=_exact)
+
+
+def _exact(value: Any) -> Markup:
+    """Return a value that a script reads back to the letter: browsers make a line feed of a carriage return."""
+    return Markup(str(escape(value)).replace("\r", "&#13;"))
 
 
 def _render(template: str, **values: Any) -> str:

@@ -153,7 +153,8 @@ class Terminal:
         owner = f"{identity(case.entity)} · " if case.entity else ""
         place = f"{identity(case.place)} · " if case.place else ""
         self.console.print(
-            Text(identity(case.item), "bold"), f"{owner}{place}{amount(case.n_events, 'event')} {case.first}"
+            Text(identity(case.item), "bold"),
+            f"{owner}{place}{amount(case.n_events, 'event')} {case.first} {case.zone}",
         )
         for word in self.desk.opinions(Annotator(self.annotator, self.lead), lease.item):
             self.console.print(f"  {_said(word)}" + (f" // {clean(word.note, 300)}" if word.note else ""))
@@ -166,7 +167,7 @@ class Terminal:
             among = share(max(figure.percentile, 1 - figure.percentile))
             self.console.print(f"  {clean(figure.name)}: {figure.text} ({side} than {among})")
         for link in case.links[:3]:
-            self.console.print(f"  {link.field} {clean(link.value)}: {amount(link.others, 'other')}")
+            self.console.print(f"  {clean(link.field, 20)} {clean(link.value)}: {amount(link.others, 'other')}")
 
     def _events(self, case: Case) -> None:
         table = Table(show_edge=False, box=None, pad_edge=False)
@@ -176,7 +177,7 @@ class Terminal:
             table.add_column(clean(name, 20))
         table.add_column("surprise")
         for event in case.events[:_ROWS]:
-            bar = "█" * round(8 * event.share) + (f" {event.field}" if event.mark else "")
+            bar = "█" * round(8 * event.share) + (f" {clean(event.field, 20)}" if event.mark else "")
             values = [clean(text, 24) + ("*" if changed else "") for _, text, changed in event.values]
             table.add_row(str(event.number), event.clock, *values, bar)
         self.console.print(table)

@@ -22,12 +22,13 @@ from anomaly.commands.dispatch import dispatch
 from anomaly.simulation.shop import Shop
 
 KINDS = "typologies=[card_testing,click_fraud]"
+IDS = ('"><script>document.title="owned"</script>', "line one\r\nline two", "long " + "x" * 1500)
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 
 
 @pytest.fixture(scope="session")
 def shop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small run of counting members, one of whose users has a hostile name."""
+    """Return a small run of counting members, some of whose devices and sessions have hostile names."""
     import polars as pl
 
     folder = tmp_path_factory.mktemp("labelling")
@@ -37,7 +38,7 @@ def shop_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hostile = events["session"].unique().sort()[:20].to_list()
     events.with_columns(
         device=pl.when(pl.col("session").is_in(hostile)).then(pl.lit(HOSTILE)).otherwise(pl.col("device")),
-        session=pl.col("session").replace({hostile[0]: '"><script>document.title="owned"</script>'}),
+        session=pl.col("session").replace(dict(zip(hostile, IDS, strict=False))),
     ).write_parquet(path)
     roles = [f"events.path={path}", "events=shop", "events.categorical=[event,category,device,card]", "quiet=true"]
     command = ["train", f"run={folder / 'run'}", *roles, "model=none", "detector=counts", "corruption=none"]

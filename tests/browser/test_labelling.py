@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import suppress
 
 import numpy as np
+import polars as pl
 import pytest
 
 from anomaly.active.ledger import Ledger
@@ -76,6 +77,37 @@ def test_a_whole_session_by_keyboard_alone(serve, sit):
     screen.press("n")
     assert stood(server)[first] == "normal"
     assert page.evaluate("document.activeElement.tagName") == "H1"
+
+
+def test_who_types_fast_finds_what_they_typed(serve, sit):
+    screen = sit(serve())
+    first = screen.item
+    screen.press("s")
+    # What was found before, and is late, is not what was typed since.
+    screen.page.route("**/search?q=", lambda route: (screen.page.wait_for_timeout(1500), route.continue_()))
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type(first)
+    assert screen.press("Enter") == first
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type(first)
+    screen.page.wait_for_timeout(2500)
+    assert screen.page.get_attribute("#results button", "data-open") == first
+
+
+def test_keys_work_on_other_layouts_and_leave_composed_text_alone(serve, sit):
+    server = serve()
+    screen = sit(server)
+    page, before = screen.page, screen.item
+    pressed = "(keys) => document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {bubbles: true, ...keys}))"
+    page.evaluate(pressed, {"key": "ф", "code": "KeyA"})
+    page.wait_for_function("before => document.querySelector('[data-item]').dataset.item !== before", arg=before)
+    assert stood(server) == {before: "anomalous"}
+    page.keyboard.press("t")
+    for key in ("Enter", "Escape"):
+        page.evaluate(pressed, {"key": key, "isComposing": True})
+        assert page.evaluate("document.activeElement.id") == "kind"
+    page.evaluate(pressed, {"key": "Enter"})
+    assert page.evaluate("document.activeElement.id") == "case-title"
 
 
 def test_undo_to_any_depth(serve, sit):
@@ -228,6 +260,21 @@ def test_a_word_waits_for_its_own_name(serve, sit):
     assert [(row.item, row.annotator, row.verdict) for row in server.rows()] == [(item, "ann", "anomalous")]
 
 
+def test_a_word_waits_for_its_own_run(serve_apart, sit):
+    server = serve_apart("spares=0")
+    screen = sit(server)
+    screen.page.route("**/say", lambda route: route.abort())
+    said_into_the_void(screen, "a")
+    screen.page.close()
+    server.kill()
+    # Another run at the same address, with cases of the same names.
+    (server.run / "labels.key").unlink()
+    server.start()
+    again = type(screen)(screen.context, server.url, "ann")
+    again.press("n")
+    assert [row.verdict for row in server.rows()] == ["normal"]
+
+
 def test_text_from_the_data_stays_text(serve, sit):
     server = serve()
     screen = sit(server, '<b onclick="1">ann')
@@ -252,6 +299,19 @@ def test_text_from_the_data_stays_text(serve, sit):
     assert server.rows()[-1].annotator == '<b onclick="1">ann'
 
 
+@pytest.mark.parametrize("begins", ["line one", "long xxx"])
+def test_an_id_is_sent_to_the_letter(serve, sit, begins):
+    server = serve()
+    item = next(i for i in pl.read_parquet(server.run / "scores.parquet")["sequence"] if i.startswith(begins))
+    screen = sit(server)
+    screen.page.keyboard.press("/")
+    screen.page.keyboard.type(begins)
+    screen.page.wait_for_selector(f"#results button:has-text('{begins}')")
+    assert screen.press("Enter") == item
+    screen.press("n")
+    assert stood(server) == {item: "normal"}
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_both_themes_and_widths(serve, sit, scheme, tmp_path):
     from matplotlib.image import imread
@@ -266,6 +326,21 @@ def test_the_page_fits_both_themes_and_widths(serve, sit, scheme, tmp_path):
             box = screen.page.locator(f"[data-say={verdict}]").bounding_box()
             assert box["y"] + box["height"] <= 844 and box["height"] >= 36
         assert contrast_troubles(screen.page) == []
+
+
+REACHED = """verdict => {
+  const button = document.querySelector(`[data-say=${verdict}]`), box = button.getBoundingClientRect();
+  return [1, box.height - 1].every((y) => document.elementFromPoint(box.x + box.width / 2, box.y + y) === button);
+}"""
+
+
+@pytest.mark.parametrize("width", [1360, 400])
+def test_verdicts_stay_in_reach_and_places_can_be_seen(serve, sit, width):
+    screen = sit(serve(), viewport={"width": width, "height": 560})
+    screen.page.keyboard.press("x")
+    screen.page.wait_for_selector("dl.score:focus")
+    assert all(screen.page.evaluate(REACHED, verdict) for verdict in ("anomalous", "normal", "unsure"))
+    assert screen.page.locator(".place svg").first.bounding_box()["width"] > 100
 
 
 BEYOND = """() => {
@@ -316,6 +391,13 @@ def test_a_screen_reader_finds_its_way(serve, sit):
         ".filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length || e.title)).map(e => e.outerHTML)"
     )
     assert nameless == []
+    # Who speaks to the page says what is written on a button.
+    unlike = page.evaluate(
+        "[...document.querySelectorAll('button[aria-label]')].filter(e => !e.ariaLabel.toLowerCase().includes("
+        "[...e.childNodes].filter(n => n.nodeType === 3).map(n => n.textContent.trim()).join(' ').toLowerCase()))"
+        ".map(e => e.outerHTML)"
+    )
+    assert unlike == []
     assert page.evaluate("document.activeElement.id") == "case-title"
     screen.press("n")
     assert page.inner_text("#news").startswith("Saved: normal.")

@@ -17,7 +17,8 @@ let standIn = false; // a spare is on screen, which the server does not know yet
 const saidOf = new Map(); // item to the word last said of it, which an undo gives back to be changed
 const screens = new Map(); // key of a word to the screen it was said on, for undoing before it was sent
 
-const outbox = new Outbox(`anomaly.words.${meta("annotator")}`, token, {
+// Another run may have been at this address: what waits for it is not for this one.
+const outbox = new Outbox(`anomaly.words.${meta("session")}.${meta("annotator")}`, token, {
   changed: (n) => {
     const waiting = $("#waiting");
     waiting.hidden = !(n && waiting.dataset.cut);
@@ -223,16 +224,25 @@ async function open(id) {
   }
 }
 
+// An answer that comes after a later question is not shown; tells whether it is.
 async function fill(target, path) {
+  const asked = (fills += 1);
   try {
     const response = await fetch(path, { credentials: "same-origin" });
-    target.innerHTML = response.ok ? await response.text() : "";
+    const html = response.ok ? await response.text() : "";
+    if (asked === fills) target.innerHTML = html;
   } catch {
-    target.textContent = "The network is cut.";
+    if (asked === fills) target.textContent = "The network is cut.";
   }
+  return asked === fills;
 }
 
-let searchTimer = null;
+let fills = 0, searchTimer = null;
+function find(words) {
+  clearTimeout(searchTimer);
+  return fill($("#results"), `/search?q=${encodeURIComponent(words)}`);
+}
+
 function search(words = "") {
   const dialog = $("#search");
   if (!dialog.open) dialog.showModal();
@@ -240,7 +250,7 @@ function search(words = "") {
   input.value = words;
   input.focus();
   input.select();
-  fill($("#results"), `/search?q=${encodeURIComponent(words)}`);
+  find(words);
 }
 
 async function disputes() {
@@ -291,6 +301,7 @@ const keys = {
 
 addEventListener("keydown", (event) => {
   lastTouch = performance.now();
+  if (event.isComposing) return;
   const typing = event.target.matches("textarea, select, input:not([type=radio], [type=checkbox])");
   if (event.target.id === "words" || event.target.closest("#results")) return walk(event);
   if (typing) {
@@ -303,7 +314,8 @@ addEventListener("keydown", (event) => {
   }
   if (event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
   if (!$("#single").checked || event.repeat) return;
-  const key = event.key.toLowerCase();
+  // Where letters are not Latin, a key is known by its place.
+  const key = (event.key.length === 1 && event.key > "~" ? event.code.replace("Key", "") : event.key).toLowerCase();
   if (/^[0-9]$/.test(key) && $(".case", main)) pickKind(Number(key));
   else if (keys[key]) keys[key]();
   else return;
@@ -320,7 +332,7 @@ function walk(event) {
   const at = rows.indexOf(document.activeElement);
   if (event.key === "Enter" && at < 0) {
     event.preventDefault();
-    rows[0]?.click();
+    find($("#words").value).then((shown) => shown && $("#search").open && $("#results button")?.click());
   } else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     event.preventDefault();
     const next = at + (event.key === "ArrowDown" ? 1 : -1);
@@ -341,7 +353,7 @@ addEventListener("click", (event) => {
 $("#words").addEventListener("input", (event) => {
   clearTimeout(searchTimer);
   const words = event.target.value;
-  searchTimer = setTimeout(() => fill($("#results"), `/search?q=${encodeURIComponent(words)}`), 120);
+  searchTimer = setTimeout(() => find(words), 120);
 });
 main.addEventListener("input", (event) => {
   if (event.target.id === "kind" && event.target.value) pickKindOff();

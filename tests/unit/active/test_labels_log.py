@@ -213,6 +213,13 @@ def test_corrections_stand_and_undoing_brings_back_what_they_corrected():
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("text", ["007", "1.50", "1e5", "true", "null", " a ", '""', "a\r\nb", "2024-01-05"])
+def test_text_that_looks_like_something_else_comes_back_as_it_is(log, tmp_path, suffix, text):
+    log.append(Label(text, "anomalous", text, key=text, typology=text, note=text, model_version=text, policy=text))
+    assert read_labels(write_labels(log.read(), tmp_path / f"out{suffix}")) == log.read()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_log_goes_out_and_comes_back(log, tmp_path, suffix):
     log.append(Label("001", "normal", "ann", note='a "quoted", line\nand another', known_at=5_000_001))
     log.append(Label("001", "anomalous", "ann", supersedes=1, confidence=0.5, typology="=1+1"))
@@ -257,6 +264,24 @@ def test_of_an_item_that_several_judged_the_word_that_counts_goes_out(log, tmp_p
 def test_an_id_comes_in_as_it_is_written(tmp_path, column):
     (tmp_path / "in.csv").write_text(f"{column},label\n007,1\n8.0,0\n")
     assert [row.item for row in read_labels(tmp_path / "in.csv")] == ["007", "8.0"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "2024-01-05T09:00:00Z",
+        "2024-01-05 10:00",
+        "2024-01-05T10:00:00+01:00",
+        "05.01.2024 10:00",
+        "1704445200",
+        "1704445200000",
+        "1704445200000000",
+    ],
+)
+def test_times_come_in_as_events_do(tmp_path, told):
+    (tmp_path / "in.csv").write_text(f"item,label,known_at\na,1,{told}\nb,0,\n")
+    rows = read_labels(tmp_path / "in.csv", timezone="Europe/Berlin")
+    assert [row.known_at for row in rows] == [1_704_445_200_000_000, None]
 
 
 def test_labels_of_others_come_in_once(log, tmp_path):

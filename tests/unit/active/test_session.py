@@ -68,6 +68,15 @@ def test_a_case_is_held_until_it_is_judged(start):
     assert session.progress().labels == 1
 
 
+def test_an_id_that_no_label_can_hold_is_not_asked_about(tmp_path):
+    items = Items(pl.Series(["", "a\0b", "c", "d"]), np.array([4.0, 3.0, 2.0, 1.0]))
+    with LabelLog(tmp_path / "l") as log:
+        session = LabelSession(ActiveLearner(items), log, double=1.0)
+        assert session.nameless == {"", "a\0b"}
+        assert [judge(session, "ann", "normal", f"k{k}") for k in range(2)] == ["c", "d"]
+        assert session.next("ann") is None and session.spares("ann", 2) == []
+
+
 def test_nobody_holds_the_case_of_another(start):
     session = start()
     held = {session.next(f"a{k}").item for k in range(20)}
@@ -112,6 +121,54 @@ def test_the_next_case_is_the_same_after_a_kill_before_it_was_handed_out(start):
     found = again.next("ann")
     again.leave("ann")
     assert start().next("ann").item == found.item == session.learner.query(1)[0]
+
+
+class Killed(BaseException):
+    """The server ends here."""
+
+
+def killed(*_, **__):
+    raise Killed
+
+
+def test_a_kill_between_a_word_and_the_giving_back_of_its_case_shows_no_judged_case(start, monkeypatch):
+    session = start()
+    item, spare = session.next("ann").item, session.spares("ann", 1)[0].item
+    for judged, key in ((item, "k"), (spare, "l")):
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(session.leases, "release", killed)
+            session.say("ann", judged, "normal", key=key)
+    again = start(double=1.0)
+    assert again.next("ann").item not in (item, spare)
+    assert not {lease.item for lease in again.spares("ann", 1)} & {item, spare}
+    # Nor does the case wait for its second opinion until the hold has run out.
+    assert again.next("bob").item in (item, spare)
+    # Who looks a judged case up keeps it, to correct it.
+    assert again.open("ann", spare) and again.next("ann").item == spare
+
+
+def test_a_kill_between_an_undo_and_the_handing_back_of_its_case_hands_it_back(start, monkeypatch):
+    session, key = start(), keys()
+    session.learner.strategy = Audited(strategy=Top(), share=1.0)
+    lease = session.next("ann")
+    judge(session, "ann", "normal", next(key))
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(session.leases, "take", killed)
+        session.undo("ann", key="u")
+    again = start()
+    assert again.undo("ann", key="u") == lease.item
+    found = again.next("ann")
+    assert (found.item, found.policy, found.probability) == (lease.item, "audit", lease.probability)
+
+
+def test_a_draw_that_is_undone_and_said_again_after_a_second_opinion_is_still_a_draw(start):
+    session, key = start(double=1.0), keys()
+    session.learner.strategy = Audited(strategy=Top(), share=1.0)
+    item = judge(session, "ann", "normal", next(key))
+    session.say("bob", session.next("bob").item, "normal", key=next(key))
+    assert session.undo("ann", key=next(key)) == item
+    session.say("ann", item, "normal", key=next(key))
+    assert session.progress().estimate.n_audited == 1
 
 
 def test_a_word_sent_twice_counts_once(start):

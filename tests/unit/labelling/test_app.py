@@ -228,6 +228,15 @@ def test_text_that_cannot_be_kept_is_refused_for_good(visit, desk, place, text):
     assert answer.status_code in (400, 422) and desk.session.log.read() == []
 
 
+def test_a_long_id_is_an_id(visit, desk):
+    visitor = visit().enter()
+    item = desk.session.places.setdefault("x" * 20_000, desk.session.places.pop("s9-0")) and "x" * 20_000
+    assert visitor.post("/open", json={"item": item}).status_code == 200
+    word = {"key": KEY, "item": item, "verdict": "normal"}
+    assert visitor.post("/say", json=word | {"stay": item}).status_code == 204
+    assert desk.session.log.read()[0].item == item
+
+
 def test_a_word_brings_the_next_case_and_counts_once(visit, desk):
     visitor = visit().enter()
     first = visitor.item

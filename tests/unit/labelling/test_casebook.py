@@ -37,7 +37,7 @@ def test_a_case_holds_its_events(book):
     assert last["amount"] == "5" and case.events[0].values[-1] == ("amount", "", False)
     assert case.events[5].gap.startswith("1 d") or "h" in case.events[5].gap
     assert [name for name, _, changed in case.events[5].values if changed] == ["device", "card"]
-    assert case.surprises and case.first < case.last
+    assert case.surprises and case.first < case.last and case.zone == ""
 
 
 def test_the_most_surprising_events_are_marked_in_order(book):
@@ -69,6 +69,17 @@ def test_a_number_beyond_what_is_kept_is_told_as_a_bound(tmp_path):
     assert found["largest amount"].startswith("≥ ") and found["total amount"].startswith("≥ ")
     others = {figure.name: figure.text for figure in book.figures.of(place(book, "s5-0"), 99)}
     assert not others["largest amount"].startswith("≥")
+
+
+def test_times_are_those_of_the_clock_that_the_data_goes_by(tmp_path):
+    """Berlin is an hour ahead in winter: what the file says is shown, and what is kept is the moment itself."""
+    run = anomaly.Run.load(train(tmp_path, "events.sequence=session", "events.timezone=Europe/Berlin"))
+    book = Casebook(run, items_of_run(run))
+    case, said = book.case(place(book, "s0-2")), events().filter(pl.col("session") == "s0-2")["time"]
+    assert (case.first, case.last, case.zone) == (str(said.min()), str(said.max()), "Europe/Berlin")
+    assert case.timeline.ends == (case.first, case.last) and case.events[-1].time == case.last
+    hour = 3_600_000_000
+    assert book.end_times()[place(book, "s0-2")] == said.dt.timestamp("us").max() - hour
 
 
 def test_figures_stand_against_the_crowd(book):

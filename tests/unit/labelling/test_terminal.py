@@ -11,6 +11,7 @@ from anomaly.active.labels import Label
 from anomaly.active.learner import ActiveLearner
 from anomaly.active.member_weights import MemberWeights
 from anomaly.active.session import LabelSession
+from anomaly.labelling.links import Link
 from anomaly.labelling.terminal import Terminal
 
 
@@ -49,6 +50,19 @@ def test_a_lead_sees_what_waits_and_what_was_said(talk, desk):
     shown = talk("d", "o s9-0", "n", "d", lead=True)
     assert "s9-0  bob: anomalous, eve: normal" in shown and "  bob: anomalous // five cards" in shown
     assert "nothing waits" in shown and desk.session.log.read()[-1].policy == "lead"
+
+
+def test_names_of_columns_command_no_terminal(talk, desk, monkeypatch):
+    shown, name = desk.book.case, "ca\x1b[2J\x07rd"
+
+    def case(*arguments):
+        case = shown(*arguments)
+        events = [replace(e, field=name, mark=1, values=[(name, "x", False)]) for e in case.events]
+        return replace(case, events=events, links=[Link(name, "c1", 1, ["u0"], 0)])
+
+    monkeypatch.setattr(desk.book, "case", case)
+    told = talk("q")
+    assert "\x1b" not in told and "\x07" not in told and told.count("ca\ufffd[2J\ufffdrd") > 2
 
 
 def test_what_the_labels_have_decided(talk, desk):

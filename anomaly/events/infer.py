@@ -58,6 +58,8 @@ _FEW = 64
 _TOLD = 30
 """Names of columns in an error, at most."""
 _UNIQUE = 0.5
+_GROWING = 0.9
+"""Share of the steps from row to row by which a number grows, from which it counts rows; late rows are the others."""
 
 
 def looks_like_label(name: str) -> bool:
@@ -279,7 +281,17 @@ class _Guess:
         words = re.split(r"[_\W]+", name.lower())
         if not _CODES.isdisjoint((words[0], words[-1], name.lower())) or name.endswith(_NUMBERED):
             return None if unique and self.distinct[name] > _FEW else "categorical"
+        if unique and self._counts_up(name):
+            return None
         return "numeric" if _AMOUNTS.fullmatch(words[-1]) or self.distinct[name] > _FEW else "categorical"
+
+    def _counts_up(self, name: str) -> bool:
+        """Return whether numbers grow from row to row in the order of time, as those of receipts do."""
+        column = self.sample[name]
+        if self.schema.time is not None:
+            time = self.sample[self.schema.time]
+            column = column.gather(np.argsort(parse_time(time, guess_unit(time)), kind="stable"))
+        return bool((np.diff(column.drop_nulls().to_numpy()) > 0).mean() > _GROWING)
 
     def _settle_unit(self) -> None:
         schema = self.schema

@@ -171,6 +171,17 @@ def test_columns_that_are_left_out_say_why() -> None:
     assert "1234.5" in found["betrag"] and "2025-01-31 17:05" in found["tag"]
 
 
+def test_numbers_that_count_the_rows_are_no_inputs() -> None:
+    # A counter of tomorrow lies beyond all of today's, whatever the events are.
+    rng = np.random.default_rng(0)
+    counted = 7 * np.arange(N) + rng.integers(0, 5, N)
+    counted[10::40] += 500  # of rows that came late
+    told = {"Buchung": counted, "cents": rng.permutation(100_000)[:N]}
+    schema = infer_schema(log(**told))
+    assert "cents" in schema.names("numeric") and "Buchung" not in schema.inputs
+    assert "Buchung" in infer_schema(log(**told), EventSchema(numeric="Buchung")).inputs
+
+
 @pytest.mark.parametrize("text", ["1,234.50", "1.234,50", "$12", "€ 1 234", "12 %", "-3,5", "1'000", "12 EUR"])
 def test_numbers_as_people_write_them(text: str) -> None:
     assert looks_like_number(text)

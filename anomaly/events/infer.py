@@ -58,6 +58,8 @@ _FEW = 64
 _TOLD = 30
 """Names of columns in an error, at most."""
 _UNIQUE = 0.5
+_FEW_OWNERS, _RESTARTED = 10, 0.8
+"""Owners from which one sequence that more than this share of them have was counted by each from the start."""
 _GROWING = 0.9
 """Share of the steps from row to row by which a number grows, from which it counts rows; late rows are the others."""
 
@@ -230,11 +232,16 @@ class _Guess:
         return next((c for c in self._named(_PEOPLE) if not self._float(c) and self._owns(c)), None)
 
     def _owns(self, name: str) -> bool:
-        """Return whether each sequence belongs to one value of a column, of which there are several."""
+        """Return whether each sequence belongs to one value of a column, of which there are several.
+
+        Nearly all values having the same sequence is a sign of ids that each of them counts from the start: the column
+        owns them too, and that they must be made unique is said where sequences are cut.
+        """
         if self.distinct[name] < 2 or self.schema.sequence is None:
             return self.distinct[name] > 1
         owners = self.sample.group_by(self.schema.sequence).agg(pl.col(name).n_unique())[name]
-        return bool((owners == 1).all())
+        restarted = self.distinct[name] > _FEW_OWNERS and owners.to_numpy().max() > _RESTARTED * self.distinct[name]
+        return bool(restarted or (owners == 1).all())
 
     def _order(self) -> tuple[str, ...]:
         found = [c for c in self._named(_ORDERS) if self.sample[c].dtype.is_integer()]

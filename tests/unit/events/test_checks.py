@@ -40,6 +40,13 @@ def by_check(findings: list[Finding]) -> dict[tuple[str, str], tuple[int, int]]:
     return {(f.check, f.column): (f.count, f.row) for f in findings}
 
 
+def test_a_blank_name_is_told(tmp_path: Path) -> None:
+    # All who are not known may be one entity by it.
+    (tmp_path / "e.csv").write_text('user,time,event,amount\n"a",1,x,1\n"",2,x,1\n" ",3,x,1\n,4,x,1\n')
+    found = by_check(check_events(EventSource.open(tmp_path / "e.csv")))
+    assert found == {("missing key", "user"): (1, 3), ("blank key", "user"): (2, 1)}
+
+
 @pytest.mark.parametrize("kind", ["frame", "csv"])
 def test_bad_rows_are_dropped_and_counted(tmp_path: Path, kind: str) -> None:
     frame = pl.DataFrame(ROWS)

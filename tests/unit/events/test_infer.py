@@ -70,6 +70,12 @@ def test_a_session_column_is_found_and_its_owner() -> None:
     assert torn.entity is None
 
 
+def test_sessions_that_each_user_counts_from_one_have_owners() -> None:
+    # Without an owner the first sessions of all users would be one sequence.
+    schema = infer_schema(log(user_id=np.arange(N) % 20, session_no=1 + np.arange(N) // 20 % (2 + np.arange(N) % 3)))
+    assert (schema.entity, schema.sequence) == ("user_id", "session_no")
+
+
 def test_a_stated_role_is_never_another() -> None:
     schema = infer_schema(log(), EventSchema(entity="device", time=None))
     assert "device" not in schema.inputs

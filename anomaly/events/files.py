@@ -51,7 +51,10 @@ class Part:
         return max(_SEPARATORS, key=names.count)
 
     def scan(self) -> pl.LazyFrame:
-        """Return the rows, unread; those of CSV as text."""
+        """Return the rows, unread; those of CSV as text, and fields of nested records as columns."""
+        return flat(self._scan())
+
+    def _scan(self) -> pl.LazyFrame:
         if self.kind == "csv":
             # Every column as text: a number that is none is then found by us, and its row can be named.
             return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
@@ -109,6 +112,37 @@ def find_files(path: str | Path) -> list[Part]:
             raise DataError(f"{file}: unknown type; there are {', '.join(_KINDS)}")
         parts.append(Part(file, kind))
     return parts
+
+
+def flat(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows with a column for each field of nested records, such as ``visitor.id``."""
+    while nested := {name: t for name, t in frame.collect_schema().items() if isinstance(t, pl.Struct)}:
+        frame = frame.select(
+            column
+            for name in frame.collect_schema()
+            for column in (_fields(name, nested[name]) if name in nested else [pl.col(name)])
+        )
+    return frame
+
+
+def _fields(name: str, record: pl.Struct) -> list[pl.Expr]:
+    return [pl.col(name).struct.field(f.name).alias(f"{name}.{f.name}") for f in record.fields]
+
+
+def joined(parts: list[Part]) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+    """Return the rows of all files, unread, and the type of each column.
+
+    Raises
+    ------
+    SchemaError
+        If they differ in their columns; those of JSON may, as it leaves keys out and tells no types.
+    """
+    scans, schemas = [part.scan() for part in parts], [part.types() for part in parts]
+    if all(part.kind == "ndjson" for part in parts):
+        whole = pl.concat(scans, how="diagonal_relaxed")
+        return whole, dict(whole.collect_schema())
+    check_alike(parts, schemas)
+    return pl.concat(scans), schemas[0]
 
 
 def check_alike(parts: list[Part], schemas: list[dict[str, pl.DataType]]) -> None:

@@ -177,7 +177,7 @@ class _Guess:
 
     def _named(self, words: tuple[str, ...]) -> list[str]:
         """Return the free columns whose name is one of some words, with or without "_id", in the order of the words."""
-        free = {c.lower(): c for c in reversed(self._free())}
+        free = {c.lower().replace(".", "_"): c for c in reversed(self._free())}
         affixes = ("{}", "{}_id", "{}id", "id_{}", "{}_no", "{}_number", "{}_name", "{}编号", "{}号", "{}名")
         forms = [affix.format(word) for word in words for affix in affixes]
         return [free[f] for f in forms if f in free]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from anomaly.errors import DataError
-from anomaly.events.files import Part, as_written, check_alike, find_files, pieces, unreadable
+from anomaly.events.files import Part, as_written, find_files, flat, joined, pieces, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,11 +61,9 @@ class EventSource:
         """
         parts = find_files(path)
         try:
-            schemas = [part.types() for part in parts]
-            check_alike(parts, schemas)
-            frame = pl.concat([part.scan() for part in parts]) if len(parts) > 1 else parts[0].scan()
+            frame, columns = joined(parts)
             n_bytes = sum(part.path.stat().st_size for part in parts)
-            source = cls(frame, columns=schemas[0], n_bytes=n_bytes, name=str(path), parts=parts)
+            source = cls(frame, columns=columns, n_bytes=n_bytes, name=str(path), parts=parts)
             empty = source.head(1).height == 0
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(str(path), error) from error
@@ -82,7 +80,7 @@ class EventSource:
         DataError
             If it is no frame or holds no rows.
         """
-        table = _polars(frame)
+        table = flat(_polars(frame).lazy()).collect()
         if table.height == 0:
             raise DataError(f"{name}: no rows")
         n_bytes = int(table.estimated_size())
@@ -144,6 +142,15 @@ class EventSource:
         """Return the source with these columns to be read as other types."""
         source = copy.copy(self)
         source.columns = {**self.columns, **types}
+        return source
+
+    def with_absent(self, names: Iterable[str]) -> EventSource:
+        """Return the source of NDJSON, whose records leave out what they lack, with columns that none of them has."""
+        absent = [name for name in names if name not in self.columns]
+        if not absent or {part.kind for part in self._parts} != {"ndjson"}:
+            return self
+        source = self.with_types(dict.fromkeys(absent, pl.String()))
+        source._frame = self._frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
         return source
 
     def load(self, columns: Sequence[str], limit: int) -> EventSource:

@@ -131,6 +131,14 @@ def test_the_zone_of_a_column_is_its_clock() -> None:
     assert infer_schema(log(timestamp=stamps)).timezone == "Asia/Tokyo"
 
 
+def test_fields_of_records_are_known_by_their_names() -> None:
+    frame = pl.DataFrame(
+        {"user": [{"id": k % 9} for k in range(N)], "event": [{"kind": "ab"[k % 2]} for k in range(N)]}
+    )
+    schema = infer_schema(EventSource.from_frame(frame))
+    assert (schema.entity, schema.inputs) == ("user.id", ("event.kind",))
+
+
 def test_chinese_names_are_known() -> None:
     frame = pl.DataFrame(
         {

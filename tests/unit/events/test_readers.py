@@ -101,6 +101,36 @@ def test_differing_columns_name_the_file(tmp_path: Path) -> None:
         EventSource.open(tmp_path)
 
 
+NESTED = [
+    '{"ts": 1, "visitor": {"id": "a", "home": {"country": "DE"}}, "item": {"sku": "s1", "price": 2}}',
+    '{"ts": 2, "visitor": {"id": "b"}, "tags": ["x"]}',
+]
+
+
+def test_fields_of_nested_records_are_columns(tmp_path: Path) -> None:
+    path = tmp_path / "log.ndjson"
+    path.write_text("\n".join(NESTED))
+    flat = ["ts", "visitor.id", "visitor.home.country", "item.sku", "item.price"]
+    for source in (EventSource.open(path), EventSource.from_frame(pl.read_ndjson(path))):
+        assert list(source.columns) == [*flat, "tags"]
+        rows = pl.concat(list(source.batches(flat, rows=1))).rows()
+        assert rows == [(1, "a", "DE", "s1", 2), (2, "b", None, None, None)]
+    (tmp_path / "clash.ndjson").write_text('{"a": {"b": 1}, "a.b": 2}')
+    with pytest.raises(DataError, match=r"clash\.ndjson: cannot be read .*a\.b"):
+        EventSource.open(tmp_path / "clash.ndjson")
+
+
+def test_json_of_several_days_may_lack_keys_and_have_whole_numbers_only(tmp_path: Path) -> None:
+    # JSON tells no types and leaves keys out, so what is guessed of a day need not hold for all.
+    (tmp_path / "1.ndjson").write_text("\n".join(NESTED))
+    (tmp_path / "2.ndjson").write_text('{"ts": 3, "visitor": {"id": "c"}, "item": {"price": 2.5}, "coupon": "k"}')
+    source = EventSource.open(tmp_path)
+    assert source.columns["item.price"] == pl.Float64 and source.columns["item.sku"] == pl.String
+    rows = source.head(3)
+    assert rows["item.price"].to_list() == [2.0, None, 2.5] and rows["coupon"].to_list() == [None, None, "k"]
+    assert source.locate(2).endswith("2.ndjson, row 0") and source.n_rows == 3
+
+
 def test_fingerprint_follows_the_data(tmp_path: Path) -> None:
     one, two = EventSource.from_frame(FRAME), EventSource.from_frame(FRAME.reverse())
     assert one.fingerprint() == EventSource.from_frame(FRAME.clone()).fingerprint() != two.fingerprint()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from anomaly.errors import AnomalyError, DataError, SchemaError
+from anomaly.events.numbers import Mark, decimal_mark, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +31,7 @@ _KINDS = {
     ".feather": "ipc",
 }
 _COMPRESSED = (".gz", ".zst")
-_INFER_ROWS = 50_000
+_INFER_ROWS, _MARK_ROWS = 50_000, 1_000
 _SEPARATORS = ",;\t|"
 _PIECES, _PIECE = 64, 1 << 20
 
@@ -50,19 +51,28 @@ class Part:
         names = re.sub(r'"[^"]*"', "", _first_line(self.path))
         return max(_SEPARATORS, key=names.count)
 
+    @cached_property
+    def marks(self) -> dict[str, Mark]:
+        """The decimal mark of each column of CSV whose first rows are numbers, but none that a machine would write."""
+        head = self._text().head(_MARK_ROWS).collect()
+        return {column.name: mark for column in head if (mark := decimal_mark(column))}
+
     def scan(self) -> pl.LazyFrame:
         """Return the rows, unread; those of CSV as text, and fields of nested records as columns."""
         return flat(self._scan())
 
     def _scan(self) -> pl.LazyFrame:
         if self.kind == "csv":
-            # Every column as text: a number that is none is then found by us, and its row can be named.
-            return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
+            return self._text().with_columns(plain(pl.col(name), mark) for name, mark in self.marks.items())
         if self.kind == "ndjson":
             return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
         if self.kind == "parquet":
             return pl.scan_parquet(self.path, glob=False)
         return pl.scan_ipc(self.path, glob=False)
+
+    def _text(self) -> pl.LazyFrame:
+        # Every column as text: a number that is none is then found by us, and its row can be named.
+        return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
 
     def types(self) -> dict[str, pl.DataType]:
         """Return the type of each column; of CSV as the first 50,000 rows suggest: a number, or else text."""
@@ -70,7 +80,8 @@ class Part:
             return dict(self.scan().collect_schema())
         head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=self.separator, glob=False)
         found = head.collect_schema()
-        return {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
+        types = {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
+        return types | {name: pl.Float64() for name in self.marks if types[name] == pl.String}
 
 
 def _first_line(path: Path) -> str:

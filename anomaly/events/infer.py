@@ -100,11 +100,15 @@ def _why_left_out(column: pl.Series) -> str:
         return "has one value" if distinct else "is empty"
     if column.dtype == pl.String and (reason := _half_numbers(column.drop_nulls().head(200))):
         return reason
+    if column.dtype.is_temporal() or (column.dtype == pl.String and _all_times(column.drop_nulls().head(200))):
+        return "is a further time"
     if column.dtype == pl.String and all(map(_DATES.match, column.drop_nulls().head(200))):
         return "looks like times; write them as 2025-01-31 17:05"
-    if column.dtype.is_temporal():
-        return "is a further time"
     return "holds no single values" if column.dtype.is_nested() else "hardly a value comes twice"
+
+
+def _all_times(texts: pl.Series) -> bool:
+    return bool((parse_time(texts) != NO_TIME).all())
 
 
 def _half_numbers(texts: pl.Series) -> str | None:

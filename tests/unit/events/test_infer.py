@@ -176,12 +176,14 @@ def test_a_text_of_dates_is_the_time_whatever_it_is_called() -> None:
 
 def test_columns_that_are_left_out_say_why() -> None:
     told = {"betrag": [f"{k + 1},{k % 100:02} €" for k in range(N)], "tag": [f"{k % 12 + 1}/31/2024" for k in range(N)]}
+    told["seen"] = [f"2024-01-{k % 31 + 1:02} 12:{k % 60:02}" for k in range(N)]
     source = log(**told, nothing=pl.Series([None] * N, dtype=pl.String))
     found = left_out(source, EventSchema(user := "user_id", time="timestamp", categorical="device", numeric="amount"))
     assert user not in found and "device" not in found
     assert "label" in found["is_fraud"] and "split" in found["split"]
     assert found["currency"] == "has one value" and found["comment"] == "hardly a value comes twice"
     assert found["nothing"] == "is empty"
+    assert found["seen"] == "is a further time"
     assert "1234.5" in found["betrag"] and "2025-01-31 17:05" in found["tag"]
 
 

@@ -162,12 +162,18 @@ def check_alike(parts: list[Part], schemas: list[dict[str, pl.DataType]]) -> Non
     for part, schema in zip(parts, schemas, strict=True):
         differing = sorted(set(first) ^ set(schema))
         if differing:
-            raise SchemaError(f"{part.path}: columns differ from {parts[0].path}: {', '.join(differing)}")
+            columns = ", ".join(differing)
+            raise SchemaError(
+                f"{part.path}: columns differ from {parts[0].path}: {columns}; give all files the same, or name those "
+                "that have them by a glob"
+            )
         if part.kind == "csv":
             continue
         for name, dtype in schema.items():
             if dtype != first[name]:
-                raise SchemaError(f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}")
+                raise SchemaError(
+                    f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}; write it alike"
+                )
 
 
 def as_written(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:

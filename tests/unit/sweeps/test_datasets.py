@@ -35,6 +35,9 @@ def test_names_stand_for_one_set_or_all_of_a_folder(tmp_path: Path, table: Make)
     assert [s.name for s in find_sets([f"{tmp_path.name}/a", str(tmp_path / "a.npz")], tmp_path.parent)] == ["a"]
     with pytest.raises(ConfigError, match=r"data=nothing: nothing at .*dataset\.yaml"):
         find_sets(["nothing"], tmp_path)
+    (tmp_path / "events.parquet").touch()
+    with pytest.raises(ConfigError, match=r"dataset\.yaml: no such file; a labelled folder"):
+        find_sets([tmp_path.name], tmp_path.parent)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="neither labelled folders nor tables"):
         find_sets(["empty"], tmp_path)

@@ -200,6 +200,9 @@ class EventChecker:
         return f"{where}: {what}; {self.n_bad} bad rows are more than checks.max_bad={self.max_bad}"
 
     def _problem(self, check: str, name: str, tally: _Tally) -> str:
+        if check == "unparsable time" and parse_time(pl.Series([tally.example]))[0] != NO_TIME:
+            skipped = f"an hour that clocks skip where events.timezone={self.schema.timezone}"
+            return f"holds {tally.example!r}, {skipped}; write it with its offset, such as +01:00"
         expected = expected_types(self.schema, self.source.columns).get(name, self.source.columns.get(name))
         if name in self.schema.names("numeric"):
             written = "; write it as 1234.5" if looks_like_number(tally.example) else ""

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -38,6 +39,13 @@ def check_events(
 
 def by_check(findings: list[Finding]) -> dict[tuple[str, str], tuple[int, int]]:
     return {(f.check, f.column): (f.count, f.row) for f in findings}
+
+
+def test_an_hour_that_clocks_skip_is_told() -> None:
+    rows = pl.DataFrame({"user": "a", "time": ["2025-03-30 02:12"], "event": "x", "amount": 1.0})
+    schema = replace(SCHEMA, timezone="Europe/Berlin")
+    with pytest.raises(DataError, match=r"'2025-03-30 02:12', an hour that clocks skip.*Europe/Berlin.*offset"):
+        EventChecker(schema, EventSource.from_frame(rows)).check(rows)
 
 
 def test_a_blank_name_is_told(tmp_path: Path) -> None:

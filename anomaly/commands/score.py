@@ -59,8 +59,9 @@ def _other_lengths(run: Run, scores: pl.DataFrame) -> str | None:
     now = np.median(scores["length"].to_numpy())
     if low <= now <= high:
         return None
+    half = f"half of the sequences have at {'most' if now < low else 'least'} {now:,.0f} events"
     return (
-        f"half of the sequences have at {'most' if now < low else 'least'} {now:,.0f} events, where {was:,.0f} are usual, "
+        f"{half}, where {was:,.0f} are usual, "
         "which may make them odd as it is; score as long a time, or train with events.gap or events.window"
     )
 

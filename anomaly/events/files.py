@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import gzip
+import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -193,7 +194,24 @@ def unreadable(name: str, error: Exception) -> AnomalyError:
         return DataError(f"{name}: is not UTF-8; save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8")
     if "more fields than" in reason:
         return DataError(f"{name}: {_too_many_fields(Path(name)) or 'a line has more fields than the header'}")
+    if (line := _no_json(Path(name))) is not None:
+        return DataError(f"{name}: line {line} is no JSON object; each line holds one")
     return DataError(f"{name}: cannot be read ({reason})")
+
+
+def _no_json(path: Path) -> int | None:
+    """Return the first line of NDJSON, from 1, that holds something else."""
+    if not path.is_file() or path.suffix in _COMPRESSED or _kind(path) != "ndjson":
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for place, line in enumerate(file, 1):
+            try:
+                told = json.loads(line) if line.strip() else {}
+            except ValueError:
+                return place
+            if not isinstance(told, dict):
+                return place
+    return None
 
 
 def _too_many_fields(path: Path) -> str:

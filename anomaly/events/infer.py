@@ -135,6 +135,12 @@ def check_columns(source: EventSource, schema: EventSchema) -> None:
                 )
 
 
+def _unnamed(source: EventSource) -> str:
+    """Return a word on names that are values, as those of a file without a first line of names are."""
+    values = [name for name in source.columns if looks_like_number(name) or _DATES.match(name)]
+    return f"; is {values[0]} a name? The first line should hold those of the columns" if values else ""
+
+
 def closest(name: str, columns: Iterable[str]) -> str:
     """Return which column may be meant."""
     near = difflib.get_close_matches(name, list(columns), n=1)
@@ -260,6 +266,7 @@ class _Guess:
             raise SchemaError(
                 f"{source.name}: cannot tell whose events these are; state events.entity=COLUMN or "
                 f"events.sequence=COLUMN, one of {names} (events.entity=null reads the file as one history)"
+                + _unnamed(source)
             )
 
     def _settle_inputs(self) -> None:

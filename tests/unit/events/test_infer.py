@@ -154,6 +154,12 @@ def test_chinese_names_are_known() -> None:
     assert (schema.categorical, schema.numeric) == (("商品编号",), ("金额",))
 
 
+def test_a_first_line_of_values_is_told() -> None:
+    rows = pl.DataFrame({"u0": ["u1"] * N, "2025-01-01 10:00": ["2025-01-01 10:01"] * N, "12.5": [1.5] * N})
+    with pytest.raises(SchemaError, match="is 2025-01-01 10:00 a name"):
+        infer_schema(EventSource.from_frame(rows))
+
+
 def test_of_many_columns_some_are_told() -> None:
     frame = pl.DataFrame({f"f{k}": [k] for k in range(300)})
     with pytest.raises(SchemaError, match=r"f29, \.\.\. \(events") as raised:

@@ -71,6 +71,8 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "header.csv").write_text("a,b\n")
     (tmp_path / "data.xls").write_text("x")
     (tmp_path / "broken.parquet").write_text("not parquet at all")
+    (tmp_path / "cut.ndjson").write_text('{"a": 1}\n\n{"a": ')
+    (tmp_path / "array.ndjson").write_text('[{"a": 1}]')
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     for name, text in [
         ("nope.csv", "no such file"),
@@ -78,6 +80,8 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
         ("header.csv", "no rows"),
         ("data.xls", "unknown type"),
         ("broken.parquet", "cannot be read"),
+        ("cut.ndjson", "line 3 is no JSON object"),
+        ("array.ndjson", "line 1 is no JSON object"),
         ("ragged.csv", r"line \d+ has \d fields, the header \d; put text"),
     ]:
         with pytest.raises(DataError, match=text) as caught:

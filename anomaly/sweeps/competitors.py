@@ -90,7 +90,9 @@ class OnFeatures(Competitor):
             detector.set_params(random_state=task.seed)
         detector.fit(fit, task.labels if detector.uses_labels else None)
         clock.lap("fit")
-        scores = detector.decision_scores_ if task.scores_what_it_fits else detector.decision_function(score)
+        # A detector from outside the package need not keep the scores of a fit.
+        kept = getattr(detector, "decision_scores_", None) if task.scores_what_it_fits else None
+        scores = detector.decision_function(score) if kept is None else kept
         clock.lap("score")
         return Outcome(scores, clock.seconds)
 

@@ -21,7 +21,24 @@ if TYPE_CHECKING:
 
 _PEOPLE = (
     *("user", "customer", "client", "account", "member", "buyer", "shopper", "player", "employee", "cardholder"),
-    *("person", "visitor", "entity", "用户", "会员", "客户", "顾客", "买家", "账户", "账号"),
+    *(
+        "person",
+        "visitor",
+        "entity",
+        "uid",
+        "username",
+        "subscriber",
+        "reviewer",
+        "patient",
+        "driver",
+        "用户",
+        "会员",
+        "客户",
+        "顾客",
+        "买家",
+        "账户",
+        "账号",
+    ),
 )
 _SEQUENCES = ("sequence", "session", "case", "trace", "visit", "conversation", "会话")
 _TIMES = (
@@ -30,7 +47,7 @@ _TIMES = (
 )
 _CLOCKS = frozenset(("time", "timestamp", "datetime", "date", "ts", "epoch", "unixtime"))
 _ORDERS = ("position", "step", "seq", "seqno", "seq_no", "sequence_number", "event_index", "event_number")
-_IDS = ("event_id", "transaction_id", "payment_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id")
+_IDS = ("event_id", "transaction_id", "payment_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id", "uid")
 _AMOUNTS = re.compile(
     r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y"
     r"|\w*(金额|价格|单价|数量|件数|次数|时长|评分|年龄)"

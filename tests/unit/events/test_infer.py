@@ -139,6 +139,18 @@ def test_fields_of_records_are_known_by_their_names() -> None:
     assert (schema.entity, schema.inputs) == ("user.id", ("event.kind",))
 
 
+@pytest.mark.parametrize("name", ["uid", "UserName", "reviewerID", "patient_no"])
+def test_people_go_by_many_names(name: str) -> None:
+    rows = {name: np.arange(N) % 9, "event": ["ab"[k % 2] for k in range(N)]}
+    assert infer_schema(EventSource.from_frame(pl.DataFrame(rows))).entity == name
+
+
+def test_a_uid_of_each_row_is_its_id() -> None:
+    rows = {"uid": np.arange(N), "user": np.arange(N) % 9, "event": ["ab"[k % 2] for k in range(N)]}
+    schema = infer_schema(EventSource.from_frame(pl.DataFrame(rows)))
+    assert (schema.id, schema.entity) == ("uid", "user")
+
+
 def test_chinese_names_are_known() -> None:
     frame = pl.DataFrame(
         {

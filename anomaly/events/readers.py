@@ -6,6 +6,7 @@ import copy
 import hashlib
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import polars as pl
 
 from anomaly.errors import DataError
@@ -204,7 +205,11 @@ class EventSource:
         if not self._parts:
             digest.update(f"{self.n_rows} {self.columns}".encode())
             flat = [c for c, dtype in self.columns.items() if not dtype.is_nested() and dtype != pl.Object]
-            digest.update(self.sample(flat).write_csv().encode())
+            # CSV has no form for these two.
+            told = self.sample(flat).with_columns(
+                pl.col(pl.Duration).to_physical(), pl.col(pl.Binary).bin.encode("hex")
+            )
+            digest.update(told.write_csv().encode())
         return digest.hexdigest()[:16]
 
     def locate(self, row: int) -> str:
@@ -254,7 +259,9 @@ def _polars(frame: Any) -> pl.DataFrame:
 def _from_pandas(name: str, column: Any) -> pl.Series:
     """Return a pandas column without the Arrow bridge, which is an extra dependency."""
     values = column.to_numpy()
-    if values.dtype.kind in "biufM":
+    if values.dtype.kind in "mM" and np.datetime_data(values.dtype)[0] not in ("ns", "us", "ms"):
+        values = values.astype(f"{values.dtype.kind}8[us]")
+    if values.dtype.kind in "biufmM":
         return pl.Series(name, values, nan_to_null=values.dtype.kind == "f")
     missing = column.isna().to_numpy()
     return pl.Series(name, [None if gone else v for v, gone in zip(values, missing, strict=True)], strict=False)

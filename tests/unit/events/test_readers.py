@@ -1,4 +1,5 @@
 import gzip
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,9 @@ def test_json_of_several_days_may_lack_keys_and_have_whole_numbers_only(tmp_path
 def test_fingerprint_follows_the_data(tmp_path: Path) -> None:
     one, two = EventSource.from_frame(FRAME), EventSource.from_frame(FRAME.reverse())
     assert one.fingerprint() == EventSource.from_frame(FRAME.clone()).fingerprint() != two.fingerprint()
+    odd = FRAME.with_columns(pause=pl.duration(seconds="user"), raw=pl.lit(b"\xff"))
+    other = odd.with_columns(pause=pl.duration(seconds=1))
+    assert EventSource.from_frame(odd).fingerprint() != EventSource.from_frame(other).fingerprint()
     path = write(tmp_path, "parquet")
     before = EventSource.open(path).fingerprint()
     assert before == EventSource.open(path).fingerprint()
@@ -188,6 +192,17 @@ def test_pandas_frames_are_read() -> None:
     assert rows == [(1, 1.5, "a"), (2, None, None)]
     with pytest.raises(DataError, match="expected a path"):
         EventSource.from_frame([1, 2])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_pandas_are_read_whatever_their_unit(unit: str) -> None:
+    columns = {
+        "time": Column(["2025-03-01T12:00:00", "NaT"], f"datetime64[{unit}]"),
+        "pause": Column([90_000, "NaT"], f"timedelta64[{unit}]"),
+    }
+    pause = timedelta(microseconds=int(np.timedelta64(90_000, unit) / np.timedelta64(1, "us")))
+    rows = EventSource.from_frame(Frame(columns)).sample().rows()
+    assert rows == [(datetime(2025, 3, 1, 12), pause), (None, None)]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])

@@ -126,6 +126,8 @@ class Detector(Estimator, ABC):
         alone where a detector calibrates on such. Of many rows they are computed when they are read.
     threshold_ : float
         Quantile ``1 - contamination`` of `decision_scores_`, or of those of some rows where there are many.
+
+    A fit that ends in ``return self._set_scores(X)`` sets both.
     """
 
     reads: ClassVar[Literal["sequences", "features"]] = "features"

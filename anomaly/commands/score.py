@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+import polars as pl
+
 from anomaly.artifact.run import Run
 from anomaly.commands.console import Console
 from anomaly.commands.plan import policy
 from anomaly.explain.words import amount
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from anomaly.artifact.scoring import ScoredEvents
     from anomaly.commands.compose import Settings
     from anomaly.scores.thresholds import ThresholdPolicy
 
 _SHOWN = 5
+_RARE = 0.1
+"""Share of the training's sequences beyond which, at either end, a length is rare."""
 _COLUMNS = ("rank", "id", "sequence", "entity", "length", "score", "p_value")
 
 
@@ -39,9 +42,28 @@ def command(settings: Settings) -> None:
         written = scored.tables.save(values["out"])
         used = chosen or run.threshold
         _show(console, scored, used)
+        if (lengths := _other_lengths(run, scored.tables.scores)) is not None:
+            console.note(f"note: {lengths}")
         if used.depends_on_file:
             console.note("note: under this threshold a flag depends on the other rows of the file")
         console.say("written: " + ", ".join(str(path) for path in written))
+
+
+def _other_lengths(run: Run, scores: pl.DataFrame) -> str | None:
+    """Return what it means where half of the sequences are shorter, or longer, than nearly all of the training's."""
+    known = run.path / "scores.parquet"
+    if "position" in scores.columns or not scores.height or not known.is_file():
+        return None
+    before = pl.read_parquet(known, columns=["length"])["length"].to_numpy()
+    low, was, high = np.quantile(before, (_RARE, 0.5, 1 - _RARE))
+    now = np.median(scores["length"].to_numpy())
+    if low <= now <= high:
+        return None
+    half = f"half of the sequences have at {'most' if now < low else 'least'} {now:,.0f} events"
+    return (
+        f"{half}, where {was:,.0f} are usual, "
+        "which may make them odd as it is; score as long a time, or train with events.gap or events.window"
+    )
 
 
 def _show(console: Console, scored: ScoredEvents, used: ThresholdPolicy) -> None:

@@ -157,7 +157,7 @@ def _recipe(
     console.say("  " + " ".join(stated))
     unused = _left_out(source, schema, what, values, older)
     if unused and not set(unused.values()) <= {_OF_OLDER, _NOT_STATED}:
-        console.say("left out: " + ", ".join(f"{name} ({why})" for name, why in unused.items()))
+        console.say("left out: " + ", ".join(f"{name or '(no name)'} ({why})" for name, why in unused.items()))
     _estimate(source, schema, int(values["sequences"]["memory"]), console)
     return Recipe(
         schema=schema,

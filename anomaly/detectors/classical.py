@@ -210,7 +210,8 @@ def _resolve(detector: Any) -> tuple[type, dict[str, Any]]:
     target = str(detector["_target_"])
     module, _, name = target.rpartition(".")
     if not module.startswith(("pyod.models", "sklearn.", "anomaly.detectors.")):
-        raise ConfigError(f"detector {target} is neither in pyod.models nor in sklearn")
+        known = "neither in pyod.models nor in sklearn"
+        raise ConfigError(f"detector {target} is {known}; one of your own is a subclass of anomaly.base.Detector")
     try:
         kind = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -128,7 +128,8 @@ class CalibratedEnsemble(Detector):
         workspace : folder of checkpoints; a fit that was killed goes on from what it holds
         """
         if len(X) < SMALLEST:
-            raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}")
+            shorter = ", or shorter ones: events.gap=30m or events.window=50" if X.n_events > len(X) else ""
+            raise DataError(f"{len(X)} sequences are too few to calibrate on; give at least {SMALLEST}{shorter}")
         self.closed_ = bool(X.closed and lengths_vary(X.lengths))
         self.has_strangers_, self.known_, self.only_ = False, None, None
         train, held_out = self.split(X)

@@ -109,6 +109,7 @@ class EventChecker:
     n_bad: int = 0
     _tallies: dict[tuple[str, str], _Tally] = field(default_factory=dict)
     _nulls: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    _blank: dict[str, _Tally] = field(default_factory=dict)
 
     def check(self, batch: pl.DataFrame) -> CheckedBatch:
         """Type the columns, parse the times, and return the good rows.
@@ -123,6 +124,7 @@ class EventChecker:
             self._nulls.setdefault(name, []).append((batch[name].null_count(), batch.height))
         for name in self._keys:
             self._note("missing key", batch[name], batch[name].is_null(), bad)
+            self._count_blank(batch[name])
         batch = self._typed(batch, bad)
         time = self._times(batch, bad)
         self.n_rows += batch.height
@@ -133,6 +135,12 @@ class EventChecker:
     @property
     def _keys(self) -> tuple[str, ...]:
         return (*self.schema.names("entity"), *self.schema.names("sequence"))
+
+    def _count_blank(self, column: pl.Series) -> None:
+        """Count texts of blanks, as quoted fields of CSV leave them: a name like another, but likely of many."""
+        if column.dtype == pl.String:
+            blank = (column.str.strip_chars() == "").fill_null(False).to_numpy()
+            self._blank.setdefault(column.name, _Tally()).add(blank, self.n_rows, column)
 
     def _note(
         self, check: str, column: pl.Series, found: pl.Series | NDArray[np.bool_], bad: NDArray[np.bool_]
@@ -192,6 +200,9 @@ class EventChecker:
         return f"{where}: {what}; {self.n_bad} bad rows are more than checks.max_bad={self.max_bad}"
 
     def _problem(self, check: str, name: str, tally: _Tally) -> str:
+        if check == "unparsable time" and parse_time(pl.Series([tally.example]))[0] != NO_TIME:
+            skipped = f"an hour that clocks skip where events.timezone={self.schema.timezone}"
+            return f"holds {tally.example!r}, {skipped}; write it with its offset, such as +01:00"
         expected = expected_types(self.schema, self.source.columns).get(name, self.source.columns.get(name))
         if name in self.schema.names("numeric"):
             written = "; write it as 1234.5" if looks_like_number(tally.example) else ""
@@ -209,6 +220,10 @@ class EventChecker:
             total = sum(missing for missing, _ in nulls)
             if total and ("missing key", name) not in self._tallies:
                 found.append(self._null_finding(name, nulls, total))
+        for name, t in self._blank.items():
+            if t.count:
+                message = "has an empty name here; these rows count as one of that name"
+                found.append(Finding("warning", "blank key", name, t.count, t.row, message))
         for name in (*self.schema.inputs, *self.schema.names("shared")):
             if looks_like_label(name):
                 message = "looks like a label or a split; leave it out of the inputs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import gzip
+import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from anomaly.errors import AnomalyError, DataError, SchemaError
+from anomaly.events.numbers import Mark, decimal_mark, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,7 @@ _KINDS = {
     ".feather": "ipc",
 }
 _COMPRESSED = (".gz", ".zst")
-_INFER_ROWS = 50_000
+_INFER_ROWS, _MARK_ROWS = 50_000, 1_000
 _SEPARATORS = ",;\t|"
 _PIECES, _PIECE = 64, 1 << 20
 
@@ -50,16 +52,28 @@ class Part:
         names = re.sub(r'"[^"]*"', "", _first_line(self.path))
         return max(_SEPARATORS, key=names.count)
 
+    @cached_property
+    def marks(self) -> dict[str, Mark]:
+        """The decimal mark of each column of CSV whose first rows are numbers, but none that a machine would write."""
+        head = self._text().head(_MARK_ROWS).collect()
+        return {column.name: mark for column in head if (mark := decimal_mark(column))}
+
     def scan(self) -> pl.LazyFrame:
-        """Return the rows, unread; those of CSV as text."""
+        """Return the rows, unread; those of CSV as text, and fields of nested records as columns."""
+        return flat(self._scan())
+
+    def _scan(self) -> pl.LazyFrame:
         if self.kind == "csv":
-            # Every column as text: a number that is none is then found by us, and its row can be named.
-            return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
+            return self._text().with_columns(plain(pl.col(name), mark) for name, mark in self.marks.items())
         if self.kind == "ndjson":
             return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
         if self.kind == "parquet":
             return pl.scan_parquet(self.path, glob=False)
         return pl.scan_ipc(self.path, glob=False)
+
+    def _text(self) -> pl.LazyFrame:
+        # Every column as text: a number that is none is then found by us, and its row can be named.
+        return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
 
     def types(self) -> dict[str, pl.DataType]:
         """Return the type of each column; of CSV as the first 50,000 rows suggest: a number, or else text."""
@@ -67,7 +81,8 @@ class Part:
             return dict(self.scan().collect_schema())
         head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=self.separator, glob=False)
         found = head.collect_schema()
-        return {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
+        types = {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
+        return types | {name: pl.Float64() for name in self.marks if types[name] == pl.String}
 
 
 def _first_line(path: Path) -> str:
@@ -111,18 +126,55 @@ def find_files(path: str | Path) -> list[Part]:
     return parts
 
 
+def flat(frame: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the rows with a column for each field of nested records, such as ``visitor.id``."""
+    while nested := {name: t for name, t in frame.collect_schema().items() if isinstance(t, pl.Struct)}:
+        frame = frame.select(
+            column
+            for name in frame.collect_schema()
+            for column in (_fields(name, nested[name]) if name in nested else [pl.col(name)])
+        )
+    return frame
+
+
+def _fields(name: str, record: pl.Struct) -> list[pl.Expr]:
+    return [pl.col(name).struct.field(f.name).alias(f"{name}.{f.name}") for f in record.fields]
+
+
+def joined(parts: list[Part]) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
+    """Return the rows of all files, unread, and the type of each column.
+
+    Raises
+    ------
+    SchemaError
+        If they differ in their columns; those of JSON may, as it leaves keys out and tells no types.
+    """
+    scans, schemas = [part.scan() for part in parts], [part.types() for part in parts]
+    if all(part.kind == "ndjson" for part in parts):
+        whole = pl.concat(scans, how="diagonal_relaxed")
+        return whole, dict(whole.collect_schema())
+    check_alike(parts, schemas)
+    return pl.concat(scans), schemas[0]
+
+
 def check_alike(parts: list[Part], schemas: list[dict[str, pl.DataType]]) -> None:
     """Raise where the columns of a file are not those of the first."""
     first = schemas[0]
     for part, schema in zip(parts, schemas, strict=True):
         differing = sorted(set(first) ^ set(schema))
         if differing:
-            raise SchemaError(f"{part.path}: columns differ from {parts[0].path}: {', '.join(differing)}")
+            columns = ", ".join(differing)
+            raise SchemaError(
+                f"{part.path}: columns differ from {parts[0].path}: {columns}; give all files the same, or name those "
+                "that have them by a glob"
+            )
         if part.kind == "csv":
             continue
         for name, dtype in schema.items():
             if dtype != first[name]:
-                raise SchemaError(f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}")
+                raise SchemaError(
+                    f"{part.path}: column {name} is {dtype}, but {first[name]} in {parts[0].path}; write it alike"
+                )
 
 
 def as_written(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
@@ -142,7 +194,24 @@ def unreadable(name: str, error: Exception) -> AnomalyError:
         return DataError(f"{name}: is not UTF-8; save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8")
     if "more fields than" in reason:
         return DataError(f"{name}: {_too_many_fields(Path(name)) or 'a line has more fields than the header'}")
+    if (line := _no_json(Path(name))) is not None:
+        return DataError(f"{name}: line {line} is no JSON object; each line holds one")
     return DataError(f"{name}: cannot be read ({reason})")
+
+
+def _no_json(path: Path) -> int | None:
+    """Return the first line of NDJSON, from 1, that holds something else."""
+    if not path.is_file() or path.suffix in _COMPRESSED or _kind(path) != "ndjson":
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for place, line in enumerate(file, 1):
+            try:
+                told = json.loads(line) if line.strip() else {}
+            except ValueError:
+                return place
+            if not isinstance(told, dict):
+                return place
+    return None
 
 
 def _too_many_fields(path: Path) -> str:

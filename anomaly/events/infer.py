@@ -21,7 +21,24 @@ if TYPE_CHECKING:
 
 _PEOPLE = (
     *("user", "customer", "client", "account", "member", "buyer", "shopper", "player", "employee", "cardholder"),
-    *("person", "visitor", "entity", "用户", "会员", "客户", "顾客", "买家", "账户", "账号"),
+    *(
+        "person",
+        "visitor",
+        "entity",
+        "uid",
+        "username",
+        "subscriber",
+        "reviewer",
+        "patient",
+        "driver",
+        "用户",
+        "会员",
+        "客户",
+        "顾客",
+        "买家",
+        "账户",
+        "账号",
+    ),
 )
 _SEQUENCES = ("sequence", "session", "case", "trace", "visit", "conversation", "会话")
 _TIMES = (
@@ -30,7 +47,7 @@ _TIMES = (
 )
 _CLOCKS = frozenset(("time", "timestamp", "datetime", "date", "ts", "epoch", "unixtime"))
 _ORDERS = ("position", "step", "seq", "seqno", "seq_no", "sequence_number", "event_index", "event_number")
-_IDS = ("event_id", "transaction_id", "payment_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id")
+_IDS = ("event_id", "transaction_id", "payment_id", "tx_id", "row_id", "record_id", "log_id", "uuid", "id", "uid")
 _AMOUNTS = re.compile(
     r"amount|price|total|cost|value|quantity|qty|count|num|n|size|bytes|duration|age|score|rating|x|y"
     r"|\w*(金额|价格|单价|数量|件数|次数|时长|评分|年龄)"
@@ -58,6 +75,10 @@ _FEW = 64
 _TOLD = 30
 """Names of columns in an error, at most."""
 _UNIQUE = 0.5
+_FEW_OWNERS, _RESTARTED = 10, 0.8
+"""Owners from which one sequence that more than this share of them have was counted by each from the start."""
+_GROWING = 0.9
+"""Share of the steps from row to row by which a number grows, from which it counts rows; late rows are the others."""
 
 
 def looks_like_label(name: str) -> bool:
@@ -96,11 +117,15 @@ def _why_left_out(column: pl.Series) -> str:
         return "has one value" if distinct else "is empty"
     if column.dtype == pl.String and (reason := _half_numbers(column.drop_nulls().head(200))):
         return reason
+    if column.dtype.is_temporal() or (column.dtype == pl.String and _all_times(column.drop_nulls().head(200))):
+        return "is a further time"
     if column.dtype == pl.String and all(map(_DATES.match, column.drop_nulls().head(200))):
         return "looks like times; write them as 2025-01-31 17:05"
-    if column.dtype.is_temporal():
-        return "is a further time"
     return "holds no single values" if column.dtype.is_nested() else "hardly a value comes twice"
+
+
+def _all_times(texts: pl.Series) -> bool:
+    return bool((parse_time(texts) != NO_TIME).all())
 
 
 def _half_numbers(texts: pl.Series) -> str | None:
@@ -125,6 +150,12 @@ def check_columns(source: EventSource, schema: EventSchema) -> None:
                 raise SchemaError(
                     f"{source.name}: column {name} (events.{role}) of type {dtype} holds no single values"
                 )
+
+
+def _unnamed(source: EventSource) -> str:
+    """Return a word on names that are values, as those of a file without a first line of names are."""
+    values = [name for name in source.columns if looks_like_number(name) or _DATES.match(name)]
+    return f"; is {values[0]} a name? The first line should hold those of the columns" if values else ""
 
 
 def closest(name: str, columns: Iterable[str]) -> str:
@@ -173,7 +204,7 @@ class _Guess:
 
     def _named(self, words: tuple[str, ...]) -> list[str]:
         """Return the free columns whose name is one of some words, with or without "_id", in the order of the words."""
-        free = {c.lower(): c for c in reversed(self._free())}
+        free = {c.lower().replace(".", "_"): c for c in reversed(self._free())}
         affixes = ("{}", "{}_id", "{}id", "id_{}", "{}_no", "{}_number", "{}_name", "{}编号", "{}号", "{}名")
         forms = [affix.format(word) for word in words for affix in affixes]
         return [free[f] for f in forms if f in free]
@@ -228,11 +259,16 @@ class _Guess:
         return next((c for c in self._named(_PEOPLE) if not self._float(c) and self._owns(c)), None)
 
     def _owns(self, name: str) -> bool:
-        """Return whether each sequence belongs to one value of a column, of which there are several."""
+        """Return whether each sequence belongs to one value of a column, of which there are several.
+
+        Nearly all values having the same sequence is a sign of ids that each of them counts from the start: the column
+        owns them too, and that they must be made unique is said where sequences are cut.
+        """
         if self.distinct[name] < 2 or self.schema.sequence is None:
             return self.distinct[name] > 1
         owners = self.sample.group_by(self.schema.sequence).agg(pl.col(name).n_unique())[name]
-        return bool((owners == 1).all())
+        restarted = self.distinct[name] > _FEW_OWNERS and owners.to_numpy().max() > _RESTARTED * self.distinct[name]
+        return bool(restarted or (owners == 1).all())
 
     def _order(self) -> tuple[str, ...]:
         found = [c for c in self._named(_ORDERS) if self.sample[c].dtype.is_integer()]
@@ -247,6 +283,7 @@ class _Guess:
             raise SchemaError(
                 f"{source.name}: cannot tell whose events these are; state events.entity=COLUMN or "
                 f"events.sequence=COLUMN, one of {names} (events.entity=null reads the file as one history)"
+                + _unnamed(source)
             )
 
     def _settle_inputs(self) -> None:
@@ -279,7 +316,17 @@ class _Guess:
         words = re.split(r"[_\W]+", name.lower())
         if not _CODES.isdisjoint((words[0], words[-1], name.lower())) or name.endswith(_NUMBERED):
             return None if unique and self.distinct[name] > _FEW else "categorical"
+        if unique and self._counts_up(name):
+            return None
         return "numeric" if _AMOUNTS.fullmatch(words[-1]) or self.distinct[name] > _FEW else "categorical"
+
+    def _counts_up(self, name: str) -> bool:
+        """Return whether numbers grow from row to row in the order of time, as those of receipts do."""
+        column = self.sample[name]
+        if self.schema.time is not None:
+            time = self.sample[self.schema.time]
+            column = column.gather(np.argsort(parse_time(time, guess_unit(time)), kind="stable"))
+        return bool((np.diff(column.drop_nulls().to_numpy()) > 0).mean() > _GROWING)
 
     def _settle_unit(self) -> None:
         schema = self.schema

@@ -6,10 +6,11 @@ import copy
 import hashlib
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
 import polars as pl
 
 from anomaly.errors import DataError
-from anomaly.events.files import Part, as_written, check_alike, find_files, pieces, unreadable
+from anomaly.events.files import Part, as_written, find_files, flat, joined, pieces, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,11 +62,9 @@ class EventSource:
         """
         parts = find_files(path)
         try:
-            schemas = [part.types() for part in parts]
-            check_alike(parts, schemas)
-            frame = pl.concat([part.scan() for part in parts]) if len(parts) > 1 else parts[0].scan()
+            frame, columns = joined(parts)
             n_bytes = sum(part.path.stat().st_size for part in parts)
-            source = cls(frame, columns=schemas[0], n_bytes=n_bytes, name=str(path), parts=parts)
+            source = cls(frame, columns=columns, n_bytes=n_bytes, name=str(path), parts=parts)
             empty = source.head(1).height == 0
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(str(path), error) from error
@@ -82,7 +81,7 @@ class EventSource:
         DataError
             If it is no frame or holds no rows.
         """
-        table = _polars(frame)
+        table = flat(_polars(frame).lazy()).collect()
         if table.height == 0:
             raise DataError(f"{name}: no rows")
         n_bytes = int(table.estimated_size())
@@ -146,6 +145,15 @@ class EventSource:
         source.columns = {**self.columns, **types}
         return source
 
+    def with_absent(self, names: Iterable[str]) -> EventSource:
+        """Return the source of NDJSON, whose records leave out what they lack, with columns that none of them has."""
+        absent = [name for name in names if name not in self.columns]
+        if not absent or {part.kind for part in self._parts} != {"ndjson"}:
+            return self
+        source = self.with_types(dict.fromkeys(absent, pl.String()))
+        source._frame = self._frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
+        return source
+
     def load(self, columns: Sequence[str], limit: int) -> EventSource:
         """Return the source with these columns held in memory, or itself where that takes more than `limit` bytes."""
         if self._held is not None or self.memory > limit:
@@ -197,7 +205,11 @@ class EventSource:
         if not self._parts:
             digest.update(f"{self.n_rows} {self.columns}".encode())
             flat = [c for c, dtype in self.columns.items() if not dtype.is_nested() and dtype != pl.Object]
-            digest.update(self.sample(flat).write_csv().encode())
+            # CSV has no form for these two.
+            told = self.sample(flat).with_columns(
+                pl.col(pl.Duration).to_physical(), pl.col(pl.Binary).bin.encode("hex")
+            )
+            digest.update(told.write_csv().encode())
         return digest.hexdigest()[:16]
 
     def locate(self, row: int) -> str:
@@ -247,7 +259,9 @@ def _polars(frame: Any) -> pl.DataFrame:
 def _from_pandas(name: str, column: Any) -> pl.Series:
     """Return a pandas column without the Arrow bridge, which is an extra dependency."""
     values = column.to_numpy()
-    if values.dtype.kind in "biufM":
+    if values.dtype.kind in "mM" and np.datetime_data(values.dtype)[0] not in ("ns", "us", "ms"):
+        values = values.astype(f"{values.dtype.kind}8[us]")
+    if values.dtype.kind in "biufmM":
         return pl.Series(name, values, nan_to_null=values.dtype.kind == "f")
     missing = column.isna().to_numpy()
     return pl.Series(name, [None if gone else v for v, gone in zip(values, missing, strict=True)], strict=False)

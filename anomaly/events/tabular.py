@@ -28,6 +28,8 @@ ROW = "#row"
 """Column that numbers the rows, where no column names them."""
 
 _UNIQUE = 0.5
+_FEW, _DENSE = 50, 0.9
+"""Rows from which numbers can name them, and the share of these numbers that follow the one before by one."""
 _NORMAL, _ANOMALOUS, _UNKNOWN = 0, 1, -1
 
 
@@ -119,8 +121,8 @@ def _open_npz(path: Path) -> EventSource:
 def table_schema(source: EventSource, roles: TableRoles) -> EventSchema:
     """Return the schema of a table: numbers are numeric, text and flags are categorical, unless stated.
 
-    Columns whose name says that they hold the truth, times and texts that nearly every row has of its own are no
-    inputs unless they are stated.
+    Columns whose name says that they hold the truth, times, numbers of the rows and texts that nearly every row has of
+    its own are no inputs unless they are stated.
 
     Raises
     ------
@@ -202,13 +204,20 @@ def _inferred(source: EventSource, roles: TableRoles) -> tuple[tuple[str, ...], 
 
 def _kind(column: pl.Series) -> str | None:
     if column.dtype.is_numeric():
-        return "numeric"
+        return None if _numbers_rows(column) else "numeric"
     if column.dtype == pl.Boolean:
         return "categorical"
     if not (column.dtype == pl.String or isinstance(column.dtype, (pl.Categorical, pl.Enum))):
         return None
     filled = len(column) - column.null_count()
-    return None if filled > 50 and column.n_unique() > _UNIQUE * filled else "categorical"
+    return None if filled > _FEW and column.n_unique() > _UNIQUE * filled else "categorical"
+
+
+def _numbers_rows(column: pl.Series) -> bool:
+    """Return whether whole numbers, each of its own, leave hardly one out, as those that name rows do."""
+    if not column.dtype.is_integer() or len(column) <= _FEW or column.n_unique() < len(column):
+        return False
+    return bool(np.mean(np.diff(column.sort().to_numpy()) == 1) > _DENSE)
 
 
 def _check_ids(source: EventSource, name: str | None) -> None:

@@ -89,6 +89,9 @@ def build_store(
         If rows or columns cannot be used, or the disk is too small.
     """
     begun = clock_time.perf_counter()
+    if encoder is not None and hasattr(encoder, "schema_"):
+        source = source.with_absent(encoder.schema_.inputs)
+        history = None if history is None else history.with_absent(encoder.schema_.inputs)
     schema = _complete(source, schema, encoder)
     job = _Build(source, schema, encoder, history, memory_limit, bad_rows, max_bad, batch_rows, progress)
     store = job.run(None if out is None else Path(out))

@@ -133,7 +133,8 @@ def _check_owners(entity: Key, sequence: Key, order: NDArray[np.int64], starts: 
         one, other = entity.values[int(codes[place])], entity.values[int(codes[place + 1])]
         raise DataError(
             f"sequence {name!r} (column {sequence.values.name}) occurs under two entities, {one!r} and {other!r} "
-            f"(column {entity.values.name}); make its ids unique, or state another events.entity"
+            f"(column {entity.values.name}); make its ids unique, state another events.entity, or cut by silences: "
+            "events.sequence=null events.gap=30m"
         )
 
 

@@ -88,7 +88,9 @@ class OnFeatures(Competitor):
             raise ConfigError(f"{type(detector).__name__} reads sequences; put it into the ensemble's members")
         detector.fit(fit, task.labels if detector.uses_labels else None)
         clock.lap("fit")
-        scores = detector.decision_scores_ if task.scores_what_it_fits else detector.decision_function(score)
+        # A detector from outside the package need not keep the scores of a fit.
+        kept = getattr(detector, "decision_scores_", None) if task.scores_what_it_fits else None
+        scores = detector.decision_function(score) if kept is None else kept
         clock.lap("score")
         return Outcome(scores, clock.seconds)
 

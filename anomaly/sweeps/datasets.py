@@ -133,7 +133,9 @@ class TableSet:
             # The first rows alone may not tell a column of floats from one of whole numbers.
             frame = pl.read_csv(self.path, infer_schema_length=None)
         if "label" not in frame.columns:
-            raise DataError(f"{self.path}: no column label; there are {', '.join(frame.columns[:8])}")
+            raise DataError(
+                f"{self.path}: no column label, which holds 1, 0 or -1; there are {', '.join(frame.columns[:8])}"
+            )
         return frame
 
 
@@ -226,6 +228,9 @@ def _find(name: str, root: Path | None, rows: int | None) -> list[DataSet]:
 
 
 def _inside(folder: Path, rows: int | None) -> list[DataSet]:
+    if (folder / "events.parquet").is_file():
+        # Its labels would pass for a table.
+        read_folder(folder)
     tables = sorted((p for p in folder.iterdir() if p.suffix in TABLES), key=lambda p: (p.stat().st_size, p.name))
     sets: list[DataSet] = [SequenceSet(each) for each in find_folders(folder)]
     sets += [TableSet(path, rows) for path in tables]

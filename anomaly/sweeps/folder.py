@@ -165,7 +165,9 @@ def read_folder(path: Path) -> LabelledFolder:
 
     file = path / "dataset.yaml"
     if not file.is_file():
-        raise ConfigError(f"{file}: no such file; a labelled folder has dataset.yaml and events.parquet")
+        raise ConfigError(
+            f"{file}: no such file; a labelled folder has one beside events.parquet and says there what these hold"
+        )
     told: Any = OmegaConf.to_container(OmegaConf.load(file))
     for key in ("events", "labels"):
         if not isinstance(told.get(key), dict):

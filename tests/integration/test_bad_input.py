@@ -44,7 +44,7 @@ CASES = {
     "mixed types": (with_value("amount", 7, "twelve"), ["amount", "twelve"]),
     "unparsable time": (with_value("time", 7, "yesterday"), ["time", "yesterday"]),
     "infinite amount": (with_value("amount", 7, "inf"), ["amount", "infinite"]),
-    "too few": (ROWS.filter(pl.col("user") == "u1"), ["1 sequences", "19"]),
+    "too few": (ROWS.filter(pl.col("user") == "u1"), ["1 sequences", "19", "events.gap"]),
 }
 
 

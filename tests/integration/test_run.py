@@ -107,6 +107,23 @@ def test_unknown_values_and_entities_are_told(
     assert pl.read_parquet(out)["score"].is_finite().all()
 
 
+def test_sequences_of_other_lengths_are_told(shop: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # One day of histories of weeks would be flagged as a whole, and nothing would say why.
+    roles = [f"events.path={shop.events}", "events.entity=user", "events.sequence=null", "events.categorical=[event]"]
+    assert dispatch(["train", f"run={tmp_path / 'r'}", *roles, *COUNTS, "quiet=true"]) == 0
+    frame = shop.frame()
+    for name, rows in {"all": frame, "day": frame.group_by("user").head(2)}.items():
+        rows.write_parquet(tmp_path / f"{name}.parquet")
+        score = [
+            "score",
+            f"run={tmp_path / 'r'}",
+            f"events.path={tmp_path / name}.parquet",
+            f"out={tmp_path / 's.csv'}",
+        ]
+        assert dispatch(score) == 0
+        assert ("events.gap" in capsys.readouterr().err) == (name == "day")
+
+
 def test_evaluate_and_report(run: Path, shop: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scores = tmp_path / "scores.parquet"
     shutil.copy(run / "scores.parquet", scores)

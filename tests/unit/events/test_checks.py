@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -38,6 +39,20 @@ def check_events(
 
 def by_check(findings: list[Finding]) -> dict[tuple[str, str], tuple[int, int]]:
     return {(f.check, f.column): (f.count, f.row) for f in findings}
+
+
+def test_an_hour_that_clocks_skip_is_told() -> None:
+    rows = pl.DataFrame({"user": "a", "time": ["2025-03-30 02:12"], "event": "x", "amount": 1.0})
+    schema = replace(SCHEMA, timezone="Europe/Berlin")
+    with pytest.raises(DataError, match=r"'2025-03-30 02:12', an hour that clocks skip.*Europe/Berlin.*offset"):
+        EventChecker(schema, EventSource.from_frame(rows)).check(rows)
+
+
+def test_a_blank_name_is_told(tmp_path: Path) -> None:
+    # All who are not known may be one entity by it.
+    (tmp_path / "e.csv").write_text('user,time,event,amount\n"a",1,x,1\n"",2,x,1\n" ",3,x,1\n,4,x,1\n')
+    found = by_check(check_events(EventSource.open(tmp_path / "e.csv")))
+    assert found == {("missing key", "user"): (1, 3), ("blank key", "user"): (2, 1)}
 
 
 @pytest.mark.parametrize("kind", ["frame", "csv"])

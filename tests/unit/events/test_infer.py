@@ -70,6 +70,12 @@ def test_a_session_column_is_found_and_its_owner() -> None:
     assert torn.entity is None
 
 
+def test_sessions_that_each_user_counts_from_one_have_owners() -> None:
+    # Without an owner the first sessions of all users would be one sequence.
+    schema = infer_schema(log(user_id=np.arange(N) % 20, session_no=1 + np.arange(N) // 20 % (2 + np.arange(N) % 3)))
+    assert (schema.entity, schema.sequence) == ("user_id", "session_no")
+
+
 def test_a_stated_role_is_never_another() -> None:
     schema = infer_schema(log(), EventSchema(entity="device", time=None))
     assert "device" not in schema.inputs
@@ -125,6 +131,26 @@ def test_the_zone_of_a_column_is_its_clock() -> None:
     assert infer_schema(log(timestamp=stamps)).timezone == "Asia/Tokyo"
 
 
+def test_fields_of_records_are_known_by_their_names() -> None:
+    frame = pl.DataFrame(
+        {"user": [{"id": k % 9} for k in range(N)], "event": [{"kind": "ab"[k % 2]} for k in range(N)]}
+    )
+    schema = infer_schema(EventSource.from_frame(frame))
+    assert (schema.entity, schema.inputs) == ("user.id", ("event.kind",))
+
+
+@pytest.mark.parametrize("name", ["uid", "UserName", "reviewerID", "patient_no"])
+def test_people_go_by_many_names(name: str) -> None:
+    rows = {name: np.arange(N) % 9, "event": ["ab"[k % 2] for k in range(N)]}
+    assert infer_schema(EventSource.from_frame(pl.DataFrame(rows))).entity == name
+
+
+def test_a_uid_of_each_row_is_its_id() -> None:
+    rows = {"uid": np.arange(N), "user": np.arange(N) % 9, "event": ["ab"[k % 2] for k in range(N)]}
+    schema = infer_schema(EventSource.from_frame(pl.DataFrame(rows)))
+    assert (schema.id, schema.entity) == ("uid", "user")
+
+
 def test_chinese_names_are_known() -> None:
     frame = pl.DataFrame(
         {
@@ -138,6 +164,12 @@ def test_chinese_names_are_known() -> None:
     schema = infer_schema(EventSource.from_frame(frame))
     assert (schema.entity, schema.time) == ("用户ID", "下单时间")
     assert (schema.categorical, schema.numeric) == (("商品编号",), ("金额",))
+
+
+def test_a_first_line_of_values_is_told() -> None:
+    rows = pl.DataFrame({"u0": ["u1"] * N, "2025-01-01 10:00": ["2025-01-01 10:01"] * N, "12.5": [1.5] * N})
+    with pytest.raises(SchemaError, match="is 2025-01-01 10:00 a name"):
+        infer_schema(EventSource.from_frame(rows))
 
 
 def test_of_many_columns_some_are_told() -> None:
@@ -162,13 +194,26 @@ def test_a_text_of_dates_is_the_time_whatever_it_is_called() -> None:
 
 def test_columns_that_are_left_out_say_why() -> None:
     told = {"betrag": [f"{k + 1},{k % 100:02} €" for k in range(N)], "tag": [f"{k % 12 + 1}/31/2024" for k in range(N)]}
+    told["seen"] = [f"2024-01-{k % 31 + 1:02} 12:{k % 60:02}" for k in range(N)]
     source = log(**told, nothing=pl.Series([None] * N, dtype=pl.String))
     found = left_out(source, EventSchema(user := "user_id", time="timestamp", categorical="device", numeric="amount"))
     assert user not in found and "device" not in found
     assert "label" in found["is_fraud"] and "split" in found["split"]
     assert found["currency"] == "has one value" and found["comment"] == "hardly a value comes twice"
     assert found["nothing"] == "is empty"
+    assert found["seen"] == "is a further time"
     assert "1234.5" in found["betrag"] and "2025-01-31 17:05" in found["tag"]
+
+
+def test_numbers_that_count_the_rows_are_no_inputs() -> None:
+    # A counter of tomorrow lies beyond all of today's, whatever the events are.
+    rng = np.random.default_rng(0)
+    counted = 7 * np.arange(N) + rng.integers(0, 5, N)
+    counted[10::40] += 500  # of rows that came late
+    told = {"Buchung": counted, "cents": rng.permutation(100_000)[:N]}
+    schema = infer_schema(log(**told))
+    assert "cents" in schema.names("numeric") and "Buchung" not in schema.inputs
+    assert "Buchung" in infer_schema(log(**told), EventSchema(numeric="Buchung")).inputs
 
 
 @pytest.mark.parametrize("text", ["1,234.50", "1.234,50", "$12", "€ 1 234", "12 %", "-3,5", "1'000", "12 EUR"])

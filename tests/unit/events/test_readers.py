@@ -1,4 +1,5 @@
 import gzip
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "header.csv").write_text("a,b\n")
     (tmp_path / "data.xls").write_text("x")
     (tmp_path / "broken.parquet").write_text("not parquet at all")
+    (tmp_path / "cut.ndjson").write_text('{"a": 1}\n\n{"a": ')
+    (tmp_path / "array.ndjson").write_text('[{"a": 1}]')
     (tmp_path / "ragged.csv").write_text("a,b\n1,2\n1,2,3\n")
     for name, text in [
         ("nope.csv", "no such file"),
@@ -78,6 +81,8 @@ def test_what_cannot_be_read_is_one_clear_line(tmp_path: Path) -> None:
         ("header.csv", "no rows"),
         ("data.xls", "unknown type"),
         ("broken.parquet", "cannot be read"),
+        ("cut.ndjson", "line 3 is no JSON object"),
+        ("array.ndjson", "line 1 is no JSON object"),
         ("ragged.csv", r"line \d+ has \d fields, the header \d; put text"),
     ]:
         with pytest.raises(DataError, match=text) as caught:
@@ -94,16 +99,49 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 def test_differing_columns_name_the_file(tmp_path: Path) -> None:
     write(tmp_path, "parquet", FRAME, "a")
     write(tmp_path, "parquet", FRAME.drop("amount"), "b")
-    with pytest.raises(SchemaError, match=r"b\.parquet: columns differ .*amount"):
+    with pytest.raises(SchemaError, match=r"b\.parquet: columns differ .*amount; give all"):
         EventSource.open(tmp_path)
     write(tmp_path, "parquet", FRAME.with_columns(pl.col("user").cast(pl.String)), "b")
-    with pytest.raises(SchemaError, match=r"column user is String, but Int64"):
+    with pytest.raises(SchemaError, match=r"column user is String, but Int64.*write it alike"):
         EventSource.open(tmp_path)
+
+
+NESTED = [
+    '{"ts": 1, "visitor": {"id": "a", "home": {"country": "DE"}}, "item": {"sku": "s1", "price": 2}}',
+    '{"ts": 2, "visitor": {"id": "b"}, "tags": ["x"]}',
+]
+
+
+def test_fields_of_nested_records_are_columns(tmp_path: Path) -> None:
+    path = tmp_path / "log.ndjson"
+    path.write_text("\n".join(NESTED))
+    flat = ["ts", "visitor.id", "visitor.home.country", "item.sku", "item.price"]
+    for source in (EventSource.open(path), EventSource.from_frame(pl.read_ndjson(path))):
+        assert list(source.columns) == [*flat, "tags"]
+        rows = pl.concat(list(source.batches(flat, rows=1))).rows()
+        assert rows == [(1, "a", "DE", "s1", 2), (2, "b", None, None, None)]
+    (tmp_path / "clash.ndjson").write_text('{"a": {"b": 1}, "a.b": 2}')
+    with pytest.raises(DataError, match=r"clash\.ndjson: cannot be read .*a\.b"):
+        EventSource.open(tmp_path / "clash.ndjson")
+
+
+def test_json_of_several_days_may_lack_keys_and_have_whole_numbers_only(tmp_path: Path) -> None:
+    # JSON tells no types and leaves keys out, so what is guessed of a day need not hold for all.
+    (tmp_path / "1.ndjson").write_text("\n".join(NESTED))
+    (tmp_path / "2.ndjson").write_text('{"ts": 3, "visitor": {"id": "c"}, "item": {"price": 2.5}, "coupon": "k"}')
+    source = EventSource.open(tmp_path)
+    assert source.columns["item.price"] == pl.Float64 and source.columns["item.sku"] == pl.String
+    rows = source.head(3)
+    assert rows["item.price"].to_list() == [2.0, None, 2.5] and rows["coupon"].to_list() == [None, None, "k"]
+    assert source.locate(2).endswith("2.ndjson, row 0") and source.n_rows == 3
 
 
 def test_fingerprint_follows_the_data(tmp_path: Path) -> None:
     one, two = EventSource.from_frame(FRAME), EventSource.from_frame(FRAME.reverse())
     assert one.fingerprint() == EventSource.from_frame(FRAME.clone()).fingerprint() != two.fingerprint()
+    odd = FRAME.with_columns(pause=pl.duration(seconds="user"), raw=pl.lit(b"\xff"))
+    other = odd.with_columns(pause=pl.duration(seconds=1))
+    assert EventSource.from_frame(odd).fingerprint() != EventSource.from_frame(other).fingerprint()
     path = write(tmp_path, "parquet")
     before = EventSource.open(path).fingerprint()
     assert before == EventSource.open(path).fingerprint()
@@ -154,6 +192,17 @@ def test_pandas_frames_are_read() -> None:
     assert rows == [(1, 1.5, "a"), (2, None, None)]
     with pytest.raises(DataError, match="expected a path"):
         EventSource.from_frame([1, 2])
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_times_of_pandas_are_read_whatever_their_unit(unit: str) -> None:
+    columns = {
+        "time": Column(["2025-03-01T12:00:00", "NaT"], f"datetime64[{unit}]"),
+        "pause": Column([90_000, "NaT"], f"timedelta64[{unit}]"),
+    }
+    pause = timedelta(microseconds=int(np.timedelta64(90_000, unit) / np.timedelta64(1, "us")))
+    rows = EventSource.from_frame(Frame(columns)).sample().rows()
+    assert rows == [(datetime(2025, 3, 1, 12), pause), (None, None)]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])

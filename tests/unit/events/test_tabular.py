@@ -38,6 +38,14 @@ def test_numbers_are_numeric_and_text_is_categorical() -> None:
     assert found.complete
 
 
+def test_numbers_of_rows_are_no_inputs() -> None:
+    rng = np.random.default_rng(0)
+    told = {"row": np.arange(100), "customer": 5000 + rng.permutation(100), "cents": rng.permutation(10_000)[:100]}
+    found = table_schema(open_table(FRAME.with_columns(**{k: pl.Series(v) for k, v in told.items()})), TableRoles())
+    assert found.numeric == ("amount", "count", "cents")
+    assert schema(numeric=["count"]).numeric == ("count",)
+
+
 def test_what_is_stated_stays() -> None:
     assert schema(numeric=["amount"]).inputs == ("amount",)
     assert schema(categorical="count", numeric=["amount"]).inputs == ("count", "amount")

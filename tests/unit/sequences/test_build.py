@@ -171,7 +171,7 @@ def test_any_column_may_order(order: list[Any]) -> None:
 
 def test_one_id_under_two_entities_names_both() -> None:
     frame = pl.DataFrame({"case": ["s1", "s2", "s1"], "user": ["ann", "bob", "eve"], "event": ["a", "b", "c"]})
-    with pytest.raises(DataError, match=r"'s1' \(column case\) occurs under two entities, 'ann' and 'eve'"):
+    with pytest.raises(DataError, match=r"'s1' \(column case\) occurs under two entities, 'ann' and 'eve'.*events.gap"):
         build(frame, sequence="case", entity="user")
 
 
@@ -448,3 +448,16 @@ def test_a_silence_ends_a_sequence_although_a_time_within_it_is_missing() -> Non
     frame = pl.DataFrame({"user": ["a"] * 4 + ["b"] * 3, "time": times, "event": list("xyxyxyx")})
     store = build(frame, entity="user", time="time", gap="1h", categorical="event").store
     assert store.sequence_ids.to_list() == ["a#0", "a#1", "b#0"] and store.lengths.tolist() == [3, 1, 3]
+
+
+def test_json_without_an_input_lacks_its_values(tmp_path: Path) -> None:
+    # Records leave out what they lack, and in a short file all of them may.
+    told = ['{"user": "a", "event": "x", "item": {"price": 1.5}}', '{"user": "a", "event": "y"}']
+    (tmp_path / "old.ndjson").write_text("\n".join(told))
+    (tmp_path / "new.ndjson").write_text(told[1])
+    (tmp_path / "other.ndjson").write_text('{"event": "y"}')
+    old = build_store(EventSource.open(tmp_path / "old.ndjson"), EventSchema.of(entity="user", numeric="item.price"))
+    new = build_store(EventSource.open(tmp_path / "new.ndjson"), encoder=old.encoder)
+    assert len(new.store) == 1 and [f.column for f in new.findings] == ["item.price"]
+    with pytest.raises(SchemaError, match="no column user"):
+        build_store(EventSource.open(tmp_path / "other.ndjson"), encoder=old.encoder)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly.base import Detector, FeatureMatrix
 from anomaly.errors import ConfigError, DataError
-from anomaly.sweeps.competitors import AsItComes
+from anomaly.sweeps.competitors import AsItComes, OnFeatures
 from anomaly.sweeps.datasets import SequenceSet, TableSet, find_sets
 from anomaly.sweeps.floors import LargestZ, NGramFloor, ShortLength
 from anomaly.sweeps.shops import simulated
@@ -35,6 +36,9 @@ def test_names_stand_for_one_set_or_all_of_a_folder(tmp_path: Path, table: Make)
     assert [s.name for s in find_sets([f"{tmp_path.name}/a", str(tmp_path / "a.npz")], tmp_path.parent)] == ["a"]
     with pytest.raises(ConfigError, match=r"data=nothing: nothing at .*dataset\.yaml"):
         find_sets(["nothing"], tmp_path)
+    (tmp_path / "events.parquet").touch()
+    with pytest.raises(ConfigError, match=r"dataset\.yaml: no such file; a labelled folder"):
+        find_sets([tmp_path.name], tmp_path.parent)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match="neither labelled folders nor tables"):
         find_sets(["empty"], tmp_path)
@@ -148,3 +152,21 @@ def test_the_folders_of_real_data_are_read_in_place(data: Path) -> None:
     assert sizes == sorted(sizes) and {s.kind for s in (*kinds["tabular"], *kinds["aad"])} == {"table"}
     small = kinds["aad"][0]
     assert 0 < small.truth(small.task(0).ids).mean() < 0.5 and len(small.fingerprint) == 16
+
+
+class Largest(Detector):
+    """As somebody writes one who knows `fit` and `decision_function` alone."""
+
+    def fit(self, X: FeatureMatrix, y: object = None) -> Largest:
+        self.median_ = np.median(X.values, axis=0)
+        return self
+
+    def decision_function(self, X: FeatureMatrix) -> np.ndarray:
+        return np.abs(X.values - self.median_).max(axis=1).astype(np.float64)
+
+
+def test_a_detector_that_keeps_no_scores_of_its_fit_competes(table: Make) -> None:
+    task = table().task(0)
+    fit, score = task.features()
+    scores = OnFeatures(detector=Largest()).compete(task).scores
+    np.testing.assert_array_equal(scores, Largest().fit(fit).decision_function(score))

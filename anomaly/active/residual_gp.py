@@ -1,8 +1,10 @@
 """Closed-form regression of what the labels add to the unsupervised score, and a forest that the labels grow.
 
 The process knows which items are alike, whatever the labels say, and leads from the first label; the forest learns
-which columns matter, and comes in at ten. One label is one step of a Cholesky factorisation: it costs a pass over the
-pool, whose length does not depend on what else is known but for the factor's own rows.
+which columns matter, and comes in at ten. How far the score is to be believed is learnt as well: its slope is
+uncertain, which is one more term of the kernel (Rasmussen and Williams 2006, equation 2.40), so that the search leaves
+the top of the ranking where the odd turn out to be normal. One label is one step of a Cholesky factorisation: it costs
+a pass over the pool, whose length does not depend on what else is known but for the factor's own rows.
 
 Shapes: n items of the pool, l labels.
 """
@@ -33,7 +35,9 @@ class ResidualGP(Learner):
     ----------
     kernel : how alike items are; `ItemKernel` unless stated
     noise : variance of a label of full confidence; one of confidence c has noise / c^2
-    low, high : prior mean of the least and the most anomalous item
+    low, high : prior mean of the least and the most anomalous item; between the verdicts, so that a normal one lowers
+        what is like it
+    trust : standard deviation of the slope from the one to the other; 0 takes the score at its word
     forest : grown on the labels; `LabelForest` unless stated
     guided : what the forest's share counts; 0 leaves the process alone, in closed form
     """
@@ -43,8 +47,9 @@ class ResidualGP(Learner):
         *,
         kernel: ItemKernel | None = None,
         noise: float = 0.5,
-        low: float = -0.25,
+        low: float = 0.25,
         high: float = 0.75,
+        trust: float = 0.5,
         forest: LabelForest | None = None,
         guided: float = 1.0,
         random_state: int = 0,
@@ -53,6 +58,7 @@ class ResidualGP(Learner):
         self.noise = noise
         self.low = low
         self.high = high
+        self.trust = trust
         self.forest = forest
         self.guided = guided
         self.random_state = random_state
@@ -63,7 +69,7 @@ class ResidualGP(Learner):
         self.forest_ = seeded(self.forest or LabelForest(), self.random_state).fit(X) if self.guided else None
         self.range_ = (float(X.scores.min(initial=0.0)), float(X.scores.max(initial=0.0)))
         self._pool = self.kernel_.marks(X)
-        self._prior = self._prior_of(X)
+        self._place = self._place_of(X)
         self._rows = np.zeros((0, len(X)), np.float32)
         self._labels = Labels.of()
         self._factor: list[tuple[float, float]] = []
@@ -93,7 +99,7 @@ class ResidualGP(Learner):
 
     def score(self, X: Items) -> Floats:
         """Return (k,) the posterior mean of other items, at the cost of one kernel row per label."""
-        mean = self._prior_of(X)
+        mean = self.low + self.slope_ * self._place_of(X)
         if self.forest_ is not None:
             mean += self.guided * self.forest_.score(X)
         if not len(self.weights_):
@@ -103,14 +109,15 @@ class ResidualGP(Learner):
             mean += weight * self.kernel_.row(self.labelled_.take(np.array([k])), marks)
         return mean
 
-    def _prior_of(self, X: Items) -> Floats:
+    def _place_of(self, X: Items) -> Floats:
+        """Return (k,) where the scores lie between the pool's least, 0, and its highest, 1."""
         low, high = self.range_
-        place = np.clip((X.scores - low) / max(high - low, 1e-12), 0.0, 1.0)
-        return self.low + (self.high - self.low) * place
+        return np.asarray(np.clip((X.scores - low) / max(high - low, 1e-12), 0.0, 1.0))
 
     def _restart(self, steps: int) -> None:
         """Go back to the prior and take the first steps again; their rows are known already."""
-        self._mean, self._variance = self._prior.copy(), np.ones(len(self._prior))
+        self._mean = self.low + (self.high - self.low) * self._place
+        self._variance = 1.0 + (self.trust * self._place) ** 2
         self._factor = self._factor[:steps]
         for k in range(steps):
             self._move(self._rows[k], self._factor[k])
@@ -119,6 +126,7 @@ class ResidualGP(Learner):
         """Take one label: the row of the factor that it adds, and the step along it."""
         item, steps = int(label.items[0]), len(self._factor)
         row = self.kernel_.row(self._pool.take(label.items), self._pool)
+        row += np.float32(self.trust**2 * self._place[item]) * self._place.astype(np.float32)
         if steps:
             row -= self._rows[:steps, item] @ self._rows[:steps]
         noise = self.noise / float(label.confidences[0]) ** 2
@@ -137,12 +145,12 @@ class ResidualGP(Learner):
     def _reserve(self, steps: int) -> None:
         """Make room for the rows, twice as much as before whenever it is used up."""
         if steps > len(self._rows):
-            grown = np.zeros((max(2 * len(self._rows), 16), len(self._prior)), np.float32)
+            grown = np.zeros((max(2 * len(self._rows), 16), len(self._place)), np.float32)
             grown[: len(self._rows)] = self._rows
             self._rows = grown
 
     def _keep(self) -> None:
-        """Keep what scores other items: the marks of the labelled ones and their weights."""
+        """Keep what scores other items: the marks of the labelled ones, their weights, and the score's slope."""
         from scipy.linalg import solve_triangular
 
         items = self._labels.items
@@ -151,3 +159,4 @@ class ResidualGP(Learner):
         lower[np.diag_indices(len(items))] = [root for root, _ in self._factor]
         steps = np.array([step for _, step in self._factor])
         self.weights_ = solve_triangular(lower.T, steps, lower=False) if len(items) else steps
+        self.slope_ = self.high - self.low + self.trust**2 * float(self.weights_ @ self._place[items])

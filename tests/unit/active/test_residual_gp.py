@@ -12,7 +12,9 @@ from anomaly.active.items import EMBEDDING, Items, Links
 from anomaly.active.kernel import ItemKernel
 from anomaly.active.leaves import Forests, LeafMap, look_up
 from anomaly.active.records import Labels
+from anomaly.active.replay import replay
 from anomaly.active.residual_gp import ResidualGP
+from anomaly.active.strategies import Top
 from anomaly.base import FeatureMatrix
 
 
@@ -32,15 +34,42 @@ def full_kernel(learner: ResidualGP, X: Items) -> Any:
 def test_steps_are_the_closed_form() -> None:
     X = items()
     labels = Labels.of([3, 90, 40, 3, 77], [1, 0, 1, 1, 0], [1, 1, 0.5, 0.8, 1])
-    learner = ResidualGP(noise=0.2, guided=0.0).fit(X)
+    learner = ResidualGP(noise=0.2, guided=0.0, trust=0.8).fit(X)
     prior = learner.rank()
     belief = learner.update(labels).belief()
-    K = full_kernel(learner, X)
+    place = (X.scores - X.scores.min()) / np.ptp(X.scores)
+    K = full_kernel(learner, X) + 0.8**2 * np.outer(place, place)
     inner = K[np.ix_(labels.items, labels.items)] + np.diag(0.2 / labels.confidences**2)
     gain = np.linalg.solve(inner, K[labels.items]).T
-    np.testing.assert_allclose(belief.mean, prior + gain @ (labels.verdicts - prior[labels.items]), atol=1e-5)
+    np.testing.assert_allclose(belief.mean, prior + gain @ (labels.verdicts - prior[labels.items]), atol=1e-4)
     variance = np.diag(K) - np.einsum("ij,ji->i", gain, K[labels.items])
     np.testing.assert_allclose(belief.std, np.sqrt(variance), atol=1e-4)
+
+
+def test_other_items_are_scored_as_the_pool_is() -> None:
+    X = items()
+    learner = ResidualGP(guided=0.0).fit(X).update(Labels.of([3, 90, 40, 77], [1, 0, 1, 0]))
+    np.testing.assert_allclose(learner.score(X.take(np.arange(50))), learner.rank()[:50], atol=1e-5)
+
+
+def test_labels_tell_how_far_the_score_is_believed() -> None:
+    X = items(300)
+    top = np.argsort(-X.scores)[:8]
+    slopes = [ResidualGP(guided=0.0).fit(X).update(Labels.of(top, [v] * 8)).slope_ for v in (0, 1)]
+    assert slopes[0] < 0.5 < slopes[1]
+    assert ResidualGP(guided=0.0, trust=0.0).fit(X).update(Labels.of(top, [0] * 8)).slope_ == 0.5
+
+
+def test_where_the_odd_are_normal_the_search_leaves_the_top() -> None:
+    # Scattered rows are harmless, a dense clump is not; the score, an outlier's, says the opposite.
+    rng = np.random.default_rng(3)
+    scattered, clump = rng.normal(size=(400, 2)) * 5, rng.normal(size=(60, 2)) * 0.1 + 1
+    values, truth = np.concatenate([scattered, clump]).astype(np.float32), np.repeat([0, 1], [400, 60])
+    X = Items(pl.Series(np.arange(460)), np.linalg.norm(values, axis=1), {"looks": FeatureMatrix(values, ("a", "b"))})
+    found = [
+        replay(X, truth, ResidualGP(trust=trust), Top(), budget=50).found[50] for trust in (0.0, ResidualGP().trust)
+    ]
+    assert found[1] > found[0]
 
 
 def test_the_kernel_is_one() -> None:

@@ -1,6 +1,7 @@
 """What labels bring: anomalies found, precision of what was held out, wrong labels, time, against coniferest.
 
     python benchmarks/replay.py                        the AAD sets, ten seeds, all methods; about an hour
+    python benchmarks/replay.py --part tabular --seeds 0    33 sets of ADBench, 10,000 rows at most
     python benchmarks/replay.py --part speed           time of an update, pools of 100,000 and 1,000,000
     python benchmarks/replay.py --part runs            sequence sets, which are trained first
     python benchmarks/replay.py --quick                two small sets, one seed
@@ -26,7 +27,7 @@ from replay_table import draw_table, summarise
 
 WORK = Path(__file__).parent / "work" / "replay"
 HOME = Path.home() / ".cache" / "anomaly" / "peers" / "coniferest"
-QUICK = ("abalone", "yeast")
+QUICK = ("abalone", "yeast", "14_glass", "45_wine")
 SHOP = """\
 role: benchmark
 events:
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     args.peers = None if args.no_peers else environment(args.peers)
     document = stamp("replay", "scikit-learn", "numpy", "polars")
-    parts = {"tables": _tables, "speed": _speed, "runs": _runs}
+    parts = {"tables": _aad, "tabular": _adbench, "speed": _speed, "runs": _runs}
     kept = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
     document |= {name: kept[name] for name in parts if name in kept}
     for name in [args.part] if args.part else ["tables", "speed"]:
@@ -68,9 +69,16 @@ def environment(folder: Path) -> Path:
     return folder
 
 
-def _tables(args: argparse.Namespace) -> dict[str, Any]:
-    root = _root() / "aad"
-    names = args.sets or (QUICK if args.quick else sorted(path.stem for path in root.glob("*.csv")))
+def _aad(args: argparse.Namespace) -> dict[str, Any]:
+    return _tables(args, {path.stem: path for path in sorted((_root() / "aad").glob("*.csv"))})
+
+
+def _adbench(args: argparse.Namespace) -> dict[str, Any]:
+    return _tables(args, {path.stem: path for path in sorted((_root() / "tabular").glob("*.npz"))})
+
+
+def _tables(args: argparse.Namespace, paths: dict[str, Path]) -> dict[str, Any]:
+    names = args.sets or [name for name in paths if not args.quick or name in QUICK]
     seeds = args.seeds or ([0] if args.quick else list(range(10)))
     methods = args.methods or (*MINE, *(PEERS if args.peers else ()))
     cells = [
@@ -82,15 +90,16 @@ def _tables(args: argparse.Namespace) -> dict[str, Any]:
         if m in MINE or w in PEER_PASSES
     ]
     with ProcessPoolExecutor(args.workers) as pool:
-        rows = list(pool.map(_kept, cells, [root] * len(cells), [args.peers] * len(cells), [args.work] * len(cells)))
+        files = [paths[cell.name] for cell in cells]
+        rows = list(pool.map(_kept, cells, files, [args.peers] * len(cells), [args.work] * len(cells)))
     return {"seeds": seeds, "sets": list(names), "means": summarise(rows), "rows": rows}
 
 
-def _kept(cell: Cell, root: Path, peers: Path | None, work: Path) -> dict[str, Any]:
+def _kept(cell: Cell, table: Path, peers: Path | None, work: Path) -> dict[str, Any]:
     """Return the figures of a cell, from the file that keeps them where there is one."""
     path = work / cell.file
     if not path.exists():
-        write_json(path, run_cell(cell, root / f"{cell.name}.csv", peers or Path()))
+        write_json(path, run_cell(cell, table, peers or Path()))
         sys.stdout.write(f"{cell.file}\n")
         sys.stdout.flush()
     figures: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -143,7 +152,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = lambda text: text.split(",")  # noqa: E731
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="overrides of the training, for --part runs")
-    parser.add_argument("--part", choices=("tables", "speed", "runs"), help="one part; tables and speed unless stated")
+    parser.add_argument(
+        "--part", choices=("tables", "tabular", "speed", "runs"), help="one part; tables and speed unless stated"
+    )
     parser.add_argument("--sets", type=names, help="names of sets, comma-separated")
     parser.add_argument("--methods", type=names, help="names of methods, comma-separated")
     parser.add_argument("--passes", type=names, default=list(PASSES), help=f"{', '.join(PASSES)}; all unless stated")

@@ -31,6 +31,8 @@ from anomaly.events.tabular import TableRoles
 WRONG = 0.1
 PASSES = {"pool": 100, "half": 200, "wrong": 100}
 """Labels of each pass: what is found in the whole set; precision on a held-out half; the same with wrong labels."""
+ROWS = 10_000
+"""Rows of a set of ADBench, at most."""
 PEER_PASSES = ("pool", "half")
 """What wrong labels cost is held against a bound, not against peers."""
 PEERS = ("coniferest_aad", "coniferest_aad_prior", "coniferest_pine")
@@ -54,7 +56,7 @@ class Cell:
 
 def run_cell(cell: Cell, path: Path, peers: Path) -> dict[str, Any]:
     """Return the figures of a cell."""
-    table = LabelledTable.read(path, TableRoles(label="label", anomaly="anomaly"))
+    table = read_table(path)
     everything = np.arange(len(table.truth))
     first, second = (everything, everything[:0]) if cell.which == "pool" else halves(table.truth, cell.seed)
     budget, wrong = PASSES[cell.which], WRONG if cell.which == "wrong" else 0.0
@@ -65,6 +67,17 @@ def run_cell(cell: Cell, path: Path, peers: Path) -> dict[str, Any]:
     else:
         found = _mine(cell, table, first, second, budget, wrong)
     return {"n_anomalous": int(table.truth.sum()), **found}
+
+
+def read_table(path: Path) -> LabelledTable:
+    """Return the rows of a table, a draw of them where they are more than `ROWS`."""
+    roles = TableRoles() if path.suffix == ".npz" else TableRoles(label="label", anomaly="anomaly")
+    table = LabelledTable.read(path, roles)
+    if path.suffix != ".npz" or len(table.truth) <= ROWS:
+        return table
+    drawn = np.sort(np.random.default_rng(0).permutation(len(table.truth))[:ROWS])
+    features = FeatureMatrix(table.features.values[drawn], table.features.names)
+    return LabelledTable(table.ids.gather(drawn), features, table.truth[drawn])
 
 
 def _mine(cell: Cell, table: LabelledTable, first: Any, second: Any, budget: int, wrong: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 FOUND, PRECISION = (20, 50, 100), (0, 10, 20, 50, 100, 200)
+TABLES = {"tables": "The AAD sets", "tabular": "ADBench"}
 DOUBLED = ((10, 20), (50, 100), (100, 200))
 
 
@@ -53,16 +54,17 @@ def _mean(values: list[float]) -> float:
 
 def draw_table(document: dict[str, Any]) -> str:
     """Return the result as Markdown."""
-    parts = [_tables(document["tables"])] if "tables" in document else []
+    parts = [_tables(document[name], title) for name, title in TABLES.items() if name in document]
     parts += [_speed(document["speed"])] if "speed" in document else []
     parts += [_runs(document["runs"])] if "runs" in document else []
     return "\n".join(parts)
 
 
-def _tables(found: dict[str, Any]) -> str:
+def _tables(found: dict[str, Any], title: str) -> str:
     heads = [f"found {k}" for k in FOUND] + [f"AP {k}" for k in PRECISION]
     heads += [f"AP {a} to {b}" for a, b in DOUBLED] + ["lost to wrong, 100", "ms"]
-    lines = [f"## {len(found['sets'])} sets, {len(found['seeds'])} seeds", "", _row(["method", *heads])]
+    counted = f"{len(found['sets'])} sets, {len(found['seeds'])} seed{'s' * (len(found['seeds']) > 1)}"
+    lines = [f"## {title}: {counted}", "", _row(["method", *heads])]
     lines.append(_row(["---"] * (len(heads) + 1)))
     for method, m in found["means"].items():
         cells = [f"{m['found'][str(k)]:.3f}" for k in FOUND] + [f"{m['ap_held_out'][str(k)]:.3f}" for k in PRECISION]

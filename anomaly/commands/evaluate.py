@@ -31,6 +31,7 @@ def command(settings: Settings) -> None:
         split=values["labels_split"],
         label=values["label"],
         typology=values["typology"],
+        unmatched=values["labels_unmatched"],
         random_state=values["seed"],
     )
     out = Path(values["out"] or beside(Path(values["scores"])))

@@ -38,6 +38,7 @@ def evaluate(
     label: str = "label",
     split: str | None = None,
     typology: str | None = None,
+    unmatched: str = "unknown",
     score: str = "score",
     budgets: Sequence[float] = BUDGETS,
     n_bootstrap: int = 500,
@@ -52,6 +53,7 @@ def evaluate(
         (a column of that name unless stated) are used where they are there
     scores_id, labels_id : one column, or several that are the key together (``("sequence", "position")``)
     split : keep the labels whose column ``split`` has this value
+    unmatched : what a scored row is that no label names: "unknown", or "normal" for lists of anomalies alone
     budgets : shares of the labelled items, anomalous and normal, that are looked at
 
     Returns
@@ -70,9 +72,8 @@ def evaluate(
         If an id is there twice, a label is none of 1, 0, -1, a score is not finite, nothing matches, or the matched
         labels are of one class.
     """
-    matched = match_labels(
-        scores, labels, scores_id=scores_id, labels_id=labels_id, label=label, split=split, typology=typology
-    )
+    keys: dict[str, Any] = {"scores_id": scores_id, "labels_id": labels_id, "label": label}
+    matched = match_labels(scores, labels, **keys, split=split, typology=typology, unmatched=unmatched)
     rows, truth = matched.rows, matched.rows["label"].to_numpy()
     values = _column(rows, score)
     curve = rank_curve(truth, values)

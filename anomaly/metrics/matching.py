@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from anomaly.errors import DataError, SchemaError
+from anomaly.errors import ConfigError, DataError, SchemaError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+UNMATCHED = ("unknown", "normal")
 LOGGED = "item"
 """Key column of the labels that a labelling session exports; it is taken where the scores' own is not there."""
 
@@ -42,16 +43,25 @@ def match_labels(
     label: str = "label",
     split: str | None = None,
     typology: str | None = None,
+    unmatched: str = "unknown",
 ) -> Matched:
     """Join scores and labels on the values of their keys.
 
+    Parameters
+    ----------
+    unmatched : what a scored row is that no label names: "unknown", or "normal" for lists of anomalies alone
+
     Raises
     ------
+    ConfigError
+        If `unmatched` is none of these.
     SchemaError
         If a column is missing or the two keys cannot be compared.
     DataError
         If a key is there twice, a label is none of 1, 0, -1, or nothing matches.
     """
+    if unmatched not in UNMATCHED:
+        raise ConfigError(f"labels_unmatched={unmatched}: expected {' or '.join(UNMATCHED)}")
     left = _names(scores_id)
     right = left if labels_id is None else _names(labels_id)
     if labels_id is None and len(left) == 1 and left[0] not in labels.columns and LOGGED in labels.columns:
@@ -67,17 +77,21 @@ def match_labels(
     _unique(right_keys, right, "the labels")
     both = scores.drop("label", "typology", strict=False).hstack(left_keys)
     wanted = kept.select("label", *(c for c in ("typology",) if c in kept.columns)).hstack(right_keys)
-    rows = both.join(wanted, on=keys, how="inner", maintain_order="left").drop(keys)
-    if not len(rows):
+    rows = both.join(wanted, on=keys, how="left", maintain_order="left").drop(keys)
+    named = rows["label"].is_not_null()
+    if not named.any():
         raise DataError(_nothing(scores, kept, left, right))
+    n_matched = int(named.sum())
+    rows = rows.filter(named) if unmatched == "unknown" else rows.with_columns(pl.col("label").fill_null(0))
     join = {
         "scores_id": left,
         "labels_id": right,
         "n_scores": len(scores),
         "n_labels": len(kept),
-        "n_matched": len(rows),
-        "n_scores_unmatched": len(scores) - len(rows),
-        "n_labels_unmatched": len(kept) - len(rows),
+        "n_matched": n_matched,
+        "n_scores_unmatched": len(scores) - n_matched,
+        "n_labels_unmatched": len(kept) - n_matched,
+        "unmatched": unmatched,
         "casts": casts,
     }
     known = rows.filter(pl.col("label") >= 0)

@@ -128,6 +128,6 @@ def _checked(labels: ArrayLike, scores: ArrayLike) -> tuple[NDArray[np.int64], N
     if n_anomalous in (0, len(truth)):
         raise DataError(
             f"{n_anomalous} anomalous and {len(truth) - n_anomalous} normal items: a ranking needs some of both; "
-            "label the others, 1 anomalous, 0 normal"
+            "label the others, 1 anomalous, 0 normal; labels_unmatched=normal of anomaly evaluate takes them for normal"
         )
     return truth.astype(np.int64), values

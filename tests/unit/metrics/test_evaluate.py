@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anomaly.errors import DataError, SchemaError
+from anomaly.errors import ConfigError, DataError, SchemaError
 from anomaly.metrics import auroc, average_precision, evaluate, event_key, match_labels
 
 
@@ -40,6 +40,18 @@ def test_figures_are_those_of_the_ranking_and_plain():
     assert result["flagged"]["false_positive_rate"]["value"] == pytest.approx(flagged[truth == 0].mean())
     assert result["n"] == result["n_anomalous"] + result["n_normal"] == 200
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_a_list_of_anomalies_alone_judges_a_ranking_where_all_others_are_normal():
+    scores, labels = frames()
+    listed = labels.filter(pl.col("label") == 1)
+    whole, alone = evaluate(scores, labels), evaluate(scores, listed, unmatched="normal")
+    assert alone["auroc"] == whole["auroc"] and alone["typology"] == whole["typology"]
+    assert alone["n_normal"] == len(scores) - len(listed) and alone["join"]["n_matched"] == len(listed)
+    with pytest.raises(DataError, match="labels_unmatched=normal"):
+        evaluate(scores, listed)
+    with pytest.raises(ConfigError, match="labels_unmatched=odd: expected unknown or normal"):
+        evaluate(scores, listed, unmatched="odd")
 
 
 def test_every_member_is_judged():

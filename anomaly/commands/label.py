@@ -108,9 +108,14 @@ def open_desk(
     from anomaly.active.session import LabelSession
     from anomaly.artifact.items import items_of_run
     from anomaly.labelling.casebook import Casebook
-    from anomaly.labelling.page import Desk
+    from anomaly.labelling.page import LONGEST_KIND, Desk
     from anomaly.labelling.reasons import Reasons
 
+    for kind in values["typologies"]:
+        if len(str(kind)) > LONGEST_KIND:
+            raise ConfigError(
+                f"typologies: {str(kind)[:20]}... is too long; at most {LONGEST_KIND} characters are said"
+            )
     items = items_of_run(run)
     book = Casebook(run, items, Reasons(run, language=values["language"]))
     session = LabelSession(

@@ -8,19 +8,9 @@ Shapes: n items of the pool.
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import weakref
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
-import polars as pl
 
 from anomaly.active.records import Belief, Labels
 from anomaly.active.residual_gp import ResidualGP
@@ -28,6 +18,7 @@ from anomaly.base import Learner, seeded
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
+    import polars as pl
     from numpy.typing import NDArray
 
     from anomaly.active.items import Items
@@ -35,18 +26,38 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-_LOG = logging.getLogger("anomaly")
+class Tuning(Protocol):
+    """A tuning that has begun."""
+
+    def ended(self) -> bool:
+        """Return whether it has come to its end, well or not."""
+
+    def wait(self) -> None:
+        """Return when it has ended."""
+
+    def posterior(self) -> Floats | None:
+        """Return (n,) the tuned posterior of the pool; None where hidden labels do not speak for it."""
+
+    def end(self) -> None:
+        """End it where it still runs; nothing is left of it."""
+
+
+class Tuner(Protocol):
+    """What tunes the network of a run in a process of its own."""
+
+    def begin(self, ids: pl.Series, labels: Labels, seed: int) -> Tuning:
+        """Begin to tune on labels of items of the pool, whose ids are given."""
 
 
 class BackgroundTuning(Learner):
-    """Rank by another learner, and let a network that `anomaly finetune` tunes meanwhile have its say.
+    """Rank by another learner, and let a network that is tuned meanwhile have its say.
 
     It has a say where its cross-fitted evidence is that hidden labels are ranked better with it. New events are ranked
     by the other learner alone; a network that ranks those as well is what `anomaly finetune` writes.
 
     Parameters
     ----------
-    run : folder of the run whose items are ranked
+    tuner : tunes the network of the run whose items are ranked
     learner : ranks; `ResidualGP` unless stated
     first, growth : labels at which the network is tuned first, and then whenever they are that many times as many
     weight : what the tuned posterior, from 0 to 1, counts beside the other learner's
@@ -57,13 +68,14 @@ class BackgroundTuning(Learner):
     tuned_ : number of labels that the network which has a say has learnt from; 0 where none has
     """
 
+    tuned_: int
     _next: int
     """Labels at which the network is tuned next."""
 
     def __init__(
         self,
         *,
-        run: str | None = None,
+        tuner: Tuner | None = None,
         learner: Learner | None = None,
         first: int = 30,
         growth: float = 2.0,
@@ -71,7 +83,7 @@ class BackgroundTuning(Learner):
         wait: bool = False,
         random_state: int = 0,
     ) -> None:
-        self.run = run
+        self.tuner = tuner
         self.learner = learner
         self.first = first
         self.growth = growth
@@ -85,9 +97,9 @@ class BackgroundTuning(Learner):
         Raises
         ------
         ConfigError
-            If there is no run, as the rows of a table have none.
+            If there is no tuner, as the rows of a table have no network.
         """
-        if self.run is None:
+        if self.tuner is None:
             raise ConfigError("learner=deep tunes the network of a run, and here is none; choose another learner")
         self.learner_ = seeded(self.learner or ResidualGP(), self.random_state).fit(X)
         self._ids = X.ids
@@ -102,23 +114,24 @@ class BackgroundTuning(Learner):
         self.hear()
         if len(labels) < self.tuned_:
             self._forget()
-        if self._job is None and len(labels) >= self._next and len(np.unique(labels.verdicts)) == 2:
+        due = len(labels) >= self._next and len(np.unique(labels.verdicts)) == 2
+        if self._job is None and self.tuner is not None and due:
             self._next = max(int(len(labels) * self.growth), len(labels) + 1)
-            self._job = Tuning(str(self.run), self._ids, labels, self.random_state)
+            self._job, self._n_learnt = self.tuner.begin(self._ids, labels, self.random_state), len(labels)
             if self.wait:
-                self._job.process.wait()
+                self._job.wait()
                 self.hear()
         return self
 
     def hear(self) -> None:
         """Take the posterior of a tuning that has ended, if hidden labels speak for it."""
-        if self._job is None or self._job.process.poll() is None:
+        if self._job is None or not self._job.ended():
             return
-        found, count = self._job.posterior(), self._job.n_labels
+        found = self._job.posterior()
         self._job.end()
         self._job = None
         if found is not None:
-            self._posterior, self.tuned_ = found, count
+            self._posterior, self.tuned_ = found, self._n_learnt
 
     def belief(self) -> Belief:
         """Return what the other learner holds, and the tuned posterior beside it."""
@@ -137,66 +150,3 @@ class BackgroundTuning(Learner):
     def _forget(self) -> None:
         self.tuned_, self._posterior = 0, np.zeros(len(self._ids))
         self._next = self.first
-
-
-class Tuning:
-    """One `anomaly finetune`, at a low priority; it ends with whoever began it.
-
-    Parameters
-    ----------
-    run : folder of the run
-    ids : of the pool
-    labels : to learn from
-    """
-
-    def __init__(self, run: str, ids: pl.Series, labels: Labels, seed: int) -> None:
-        self.ids, self.n_labels = ids, len(labels)
-        self.folder = Path(tempfile.mkdtemp(prefix="anomaly-tuning-"))
-        # Of an item that was judged twice the last word counts.
-        said = dict(zip(labels.items.tolist(), labels.verdicts.tolist(), strict=True))
-        self.key = "id" if "id" in pl.read_parquet_schema(Path(run) / "scores.parquet") else "sequence"
-        table = pl.DataFrame({self.key: ids[list(said)], "label": list(said.values())})
-        table.write_parquet(self.folder / "labels.parquet")
-        with self._errors.open("w") as errors:
-            self.process = subprocess.Popen(
-                _command(run, self.folder, seed),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                env=os.environ | {"OMP_NUM_THREADS": "1"},
-            )
-        self.end = weakref.finalize(self, _end, self.process, self.folder)
-
-    @property
-    def _errors(self) -> Path:
-        return self.folder / "errors.txt"
-
-    def posterior(self) -> Floats | None:
-        """Return (n,) the tuned posterior of the pool; None where it failed or hidden labels do not speak for it."""
-        facts = self.folder / "run" / "data.json"
-        if self.process.returncode or not facts.is_file():
-            said = self._errors.read_text(errors="replace").strip().splitlines()
-            _LOG.warning(
-                "the tuning of the network failed: %s", said[-1] if said else f"exit {self.process.returncode}"
-            )
-            return None
-        told = json.loads(facts.read_text(encoding="utf-8"))["finetuned"]
-        if not (told["helps"] and told["network_heard"]):
-            return None
-        scores = pl.read_parquet(self.folder / "run" / "scores.parquet", columns=[self.key, "posterior"])
-        pool = pl.DataFrame({self.key: self.ids}).join(scores, on=self.key, how="left", maintain_order="left")
-        return np.asarray(pool["posterior"].fill_null(0.0).to_numpy(), np.float64)
-
-
-def _command(run: str, folder: Path, seed: int) -> list[str]:
-    command = [sys.executable, "-m", "anomaly", "finetune", f"run={run}", f"out={folder / 'run'}"]
-    command += [f"labels={folder / 'labels.parquet'}", f"seed={seed}", "quiet=true"]
-    return [*(["nice", "-n", "10"] if shutil.which("nice") else []), *command]
-
-
-def _end(process: subprocess.Popen[bytes], folder: Path) -> None:
-    """End a process that still runs, and remove its folder."""
-    if process.poll() is None:
-        process.terminate()
-        process.wait()
-    shutil.rmtree(folder, ignore_errors=True)

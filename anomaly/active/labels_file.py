@@ -1,4 +1,4 @@
-"""Labels in and out as Parquet and CSV."""
+"""Labels out as Parquet and CSV, and in as events are."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from anomaly.active.labels import SCHEMA, VERDICTS, Label, frame
 from anomaly.active.ledger import Ledger
 from anomaly.atomic import replacing
 from anomaly.errors import DataError, SchemaError
+from anomaly.events.readers import EventSource
 from anomaly.events.times import NO_TIME, guess_unit, parse_time
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 ITEM, EVENT = ("item", "sequence", "id"), ("item", "id")
 """Columns that name a labelled item, the first that is there; of an event its sequence says too little."""
 _TIMES = ("event_time", "known_at", "recorded_at")
-_TEXTS = dict.fromkeys([*ITEM, *(name for name, kind in SCHEMA.items() if kind == pl.String)], pl.String)
+_TEXTS = {*ITEM, *(name for name, kind in SCHEMA.items() if kind == pl.String)}
 """Columns of a CSV that are text whatever they look like: 007 is no number."""
 _OWN = ("seq", "supersedes")
 """What the log itself counts; the rows of a file are renumbered."""
@@ -62,7 +63,9 @@ def read_labels(
     names: tuple[str, ...] = ITEM,
     timezone: str | None = None,
 ) -> list[Label]:
-    """Return the rows of a file: those of an exported log, or items with verdicts or labels 1, 0, -1.
+    """Return the rows of a file of any kind that events come in.
+
+    They are those of an exported log, or items with verdicts or labels 1, 0, -1.
 
     A row without a key takes one from what it says, so that a file that is read twice counts once.
 
@@ -75,9 +78,9 @@ def read_labels(
     Raises
     ------
     DataError
-        If the file cannot be read, has no column for the item or the verdict, or a row is none.
+        If the file cannot be read, holds no rows, has no column for the item or the verdict, or a row is none.
     """
-    table = _table(Path(path))
+    table = EventSource.open(path).table(_TEXTS)
     name = next((c for c in names if c in table.columns), None)
     if name is None or not {"verdict", "label"} & set(table.columns):
         there = ", ".join(table.columns)
@@ -117,15 +120,6 @@ def import_labels(log: LabelLog, rows: list[Label]) -> int:
             new = [replace(r, seq=0, supersedes=None if plain else places[r.supersedes or 0]) for r in part]
             places |= {row.seq: written.seq for row, written in zip(part, log.extend(new), strict=True)}
     return len(log.read(before))
-
-
-def _table(path: Path) -> pl.DataFrame:
-    try:
-        if path.suffix == ".csv":
-            return pl.read_csv(path, infer_schema_length=None, schema_overrides=_TEXTS)
-        return pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise DataError(f"{path}: cannot be read as labels ({str(error).splitlines()[0]})") from error
 
 
 def _verdicts(label: pl.Series, path: Path | str) -> pl.Series:

@@ -104,37 +104,6 @@ def finetune_run(
     return tables
 
 
-def finetuned(
-    run: Run,
-    labels: pl.DataFrame,
-    out: Path | str,
-    *,
-    ranking: LabelledRanking | None = None,
-    overwrite: bool = False,
-    events: Any | None = None,
-    history: Any | None = None,
-    bad_rows: BadRows = "fail",
-    max_bad: float | None = None,
-    **source: Any,
-) -> Run:
-    """Fine-tune a run and return the new one, finished but without a page.
-
-    Parameters
-    ----------
-    ranking : what learns; a network with the defaults of `FineTunedDetector` and the posterior unless stated
-    source : `labels_id`, `label` and `split`, see `LabelSource`
-    """
-    from anomaly.artifact.labelled import LabelledRanking
-    from anomaly.detectors.finetuned import FineTunedDetector
-
-    ranking = LabelledRanking(network=FineTunedDetector()) if ranking is None else ranking
-    new = type(run).create(out, f"# Run.finetune\nrun: {run.path}\n", overwrite=overwrite, allow=run.allow)
-    reading: dict[str, Any] = {"events": events, "history": history, "bad_rows": bad_rows, "max_bad": max_bad}
-    finetune_run(run, LabelSource(labels, **source), new, ranking, **reading)
-    finish_finetuned(new, ranking.random_state)
-    return new
-
-
 def finish_finetuned(out: Run, seed: int) -> None:
     """Write the manifest of the new run."""
     out.finish(

@@ -244,18 +244,6 @@ class Run:
 
         return ActiveLearner(items_of_run(self), learner, query)
 
-    def finetune(self, labels: Any, *, out: Path | str, **options: Any) -> Run:
-        """Learn from labels and return the new run; this one stays as it is.
-
-        Parameters
-        ----------
-        labels : a frame with the column label, 1 anomalous, 0 normal, -1 unknown, and the item's key
-        options : `split`, `events` and others, see `anomaly.artifact.finetuning.finetuned`
-        """
-        from anomaly.artifact.finetuning import finetuned
-
-        return finetuned(self, labels, out, **options)
-
     def keep_learner(self, learner: Learner) -> None:
         """Keep what labels have taught: from now on new events have a posterior beside their score."""
         from anomaly.artifact.online import keep_learner

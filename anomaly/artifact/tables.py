@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
 
 from anomaly.atomic import replacing
+from anomaly.events.files import kind_of
 from anomaly.events.times import DATES_FROM
 from anomaly.features.segments import reported
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
     from anomaly.ensemble.scored import Scored
     from anomaly.sequences.store import SequenceStore
+
+_Packing = Literal["uncompressed", "gzip", "zstd"]
+_PACKINGS: dict[str, _Packing] = {".gz": "gzip", ".zst": "zstd"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class ScoreTables:
         for prefix, table in tables.items():
             target = path.with_name(prefix + path.name)
             with replacing(target) as temporary:
-                _write(table, temporary)
+                _write(table, temporary, target)
             written.append(target)
         return written
 
@@ -179,13 +183,15 @@ def _corrected(score: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np
     return np.where(far, score - np.log10(n), -np.log10(sidak(p, n)))
 
 
-def _write(table: pl.DataFrame, path: Path) -> None:
-    """Write a table in the form that the name asks for; Parquet unless it is known."""
-    if path.suffix == ".csv":
-        table.write_csv(path)
-    elif path.suffix in (".arrow", ".ipc", ".feather"):
+def _write(table: pl.DataFrame, path: Path, target: Path) -> None:
+    """Write a table in the form that the name of its target asks for; Parquet unless it is known."""
+    kind, packing = kind_of(target), _PACKINGS.get(target.suffix, "uncompressed")
+    if kind == "csv":
+        separator = "\t" if ".tsv" in target.suffixes else ","
+        table.write_csv(path, separator=separator, compression=packing)
+    elif kind == "ndjson":
+        table.write_ndjson(path, compression=packing)
+    elif kind == "ipc":
         table.write_ipc(path)
-    elif path.suffix in (".ndjson", ".jsonl"):
-        table.write_ndjson(path)
     else:
         table.write_parquet(path)

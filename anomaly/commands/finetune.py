@@ -42,10 +42,11 @@ def finetune(
     events, history : a path or a frame whose items are labelled and ranked, in place of the run's, and their past
     options : the keys of ``anomaly finetune --help``
     """
-    path = run.path if isinstance(run, Run) else run
+    path, allow = (run.path, run.allow) if isinstance(run, Run) else (run, ())
     values: dict[str, Any] = {"run": str(path), "out": str(out), "labels": _name(labels), "quiet": True}
     values |= {"events.path": _name(events), "history.path": _name(history)} | options
-    return _finetune(compose("finetune", [], values), labels, events, history)
+    arguments = [f"allow=[{','.join(allow)}]"] if allow else []
+    return _finetune(compose("finetune", arguments, values), labels, events, history)
 
 
 def _finetune(settings: Settings, labels: Any, events: Any, history: Any) -> Run:

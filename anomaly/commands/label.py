@@ -10,7 +10,7 @@ from anomaly.artifact.run import Run
 from anomaly.base import seeded
 from anomaly.commands.console import Console
 from anomaly.commands.replay import loop_parts
-from anomaly.errors import AnomalyError, ConfigError, DataError
+from anomaly.errors import AnomalyError, ConfigError
 from anomaly.report.text import amount, identity
 
 try:
@@ -89,8 +89,6 @@ def _exchange(run: Run, log: LabelLog, values: dict[str, Any], console: Console)
         names = EVENT if run.facts["unit"] == "event" else ITEM
         zone = run.encoder.schema_.timezone
         rows = read_labels(values["import"], annotator=name, source=values["source"], names=names, timezone=zone)
-        if not rows:
-            raise DataError(f"import={values['import']}: no rows")
         console.say(
             f"{import_labels(log, rows):,} of {amount(len(rows), 'label')} {'was' if len(rows) == 1 else 'were'} new"
         )
@@ -110,9 +108,14 @@ def open_desk(
     from anomaly.active.session import LabelSession
     from anomaly.artifact.items import items_of_run
     from anomaly.labelling.casebook import Casebook
-    from anomaly.labelling.page import Desk
+    from anomaly.labelling.page import LONGEST_KIND, Desk
     from anomaly.labelling.reasons import Reasons
 
+    for kind in values["typologies"]:
+        if len(str(kind)) > LONGEST_KIND:
+            raise ConfigError(
+                f"typologies: {str(kind)[:20]}... is too long; at most {LONGEST_KIND} characters are said"
+            )
     items = items_of_run(run)
     book = Casebook(run, items, Reasons(run, language=values["language"]))
     session = LabelSession(

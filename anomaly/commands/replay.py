@@ -15,6 +15,7 @@ from anomaly.base import seeded
 from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
 from anomaly.commands.targets import instantiate
+from anomaly.commands.tuning import FinetuneCommand
 from anomaly.errors import ConfigError
 from anomaly.explain.words import amount
 
@@ -105,8 +106,8 @@ def loop_parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
     values = settings.values
     learner = instantiate(values["learner"], settings.allow, "learner")
     query = instantiate(values["query"], settings.allow, "query")
-    if "run" in learner.get_params(deep=False) and values["run"] is not None:
-        learner.set_params(run=str(values["run"]))
+    if "tuner" in learner.get_params(deep=False) and values["run"] is not None:
+        learner.set_params(tuner=FinetuneCommand(run=str(values["run"])))
     return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query
 
 

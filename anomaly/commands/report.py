@@ -105,6 +105,8 @@ def _report_data(
     language: Language,
 ) -> ReportData:
     ensemble, facts, events = run.ensemble, run.facts, run.event_scores
+    timezone = run.encoder.schema_.timezone or ""
+    scores = by_clock(scores, timezone)
     warnings = list(ensemble.warnings_)
     try:
         whys = explain_top(run, scores, language)
@@ -116,7 +118,7 @@ def _report_data(
         scores=scores,
         threshold=threshold.summary(),
         run=_run_facts(run),
-        data=_data_facts(facts, scores),
+        data=_data_facts(facts, scores, timezone),
         findings=[{k: v for k, v in f.items() if k != "row"} for f in facts["findings"]],
         schema=facts["schema"],
         training=ensemble.curve_,
@@ -133,10 +135,17 @@ def _report_data(
         reproduce=[f"anomaly train config={run.path / 'config.yaml'} run=NEW"],
         held_out_p_values=ensemble.reference_p_values_,
         item=facts["unit"],
+        timezone=timezone,
         left_out=facts.get("left_out", {}),
         no_alert=threshold.why_none(scores["score"].to_numpy(), scores["p_value"].to_numpy()),
         learnt=_learnt(run),
     )
+
+
+def by_clock(scores: pl.DataFrame, timezone: str) -> pl.DataFrame:
+    """Return scores whose times are told by a zone's clock; in UTC, as they are kept, where none is stated."""
+    dated = [name for name in ("first_time", "last_time") if isinstance(scores[name].dtype, pl.Datetime)]
+    return scores.with_columns(pl.col(name).dt.convert_time_zone(timezone or "UTC") for name in dated)
 
 
 def group_rows(
@@ -200,12 +209,14 @@ def _run_facts(run: Run) -> dict[str, Any]:
     return found
 
 
-def _data_facts(facts: dict[str, Any], scores: pl.DataFrame) -> dict[str, Any]:
+def _data_facts(facts: dict[str, Any], scores: pl.DataFrame, timezone: str) -> dict[str, Any]:
     shown = {name: facts[name] for name in ("path", "rows", "dropped", "sequences", "entities") if facts[name]}
     if facts["history"]:
         shown["history"] = facts["history"]
     if len(scores) and scores["first_time"].null_count() < len(scores):
         shown["first time"], shown["last time"] = scores["first_time"].min(), scores["last_time"].max()
+        if timezone:
+            shown["timezone"] = timezone
     return shown
 
 

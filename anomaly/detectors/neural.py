@@ -174,7 +174,3 @@ class NeuralDetector(TrainedDetector, EventDetector):
             timed=model.gap_head is not None,
             ordered=tuple(X.field_names[f] for f in model.params["ordered"]),
         )
-
-
-NextEventDetector = NeuralDetector
-"""The name that the configurations of older runs hold."""

@@ -93,7 +93,8 @@ def _first_line(path: Path) -> str:
         return file.readline(_PIECE).decode(errors="replace")
 
 
-def _kind(path: Path) -> str | None:
+def kind_of(path: Path) -> str | None:
+    """Return what the name of a file says that it holds, None where it says nothing known."""
     suffixes = [s for s in path.suffixes if s not in _COMPRESSED]
     return _KINDS.get(suffixes[-1].lower()) if suffixes else None
 
@@ -107,7 +108,7 @@ def find_files(path: str | Path) -> list[Part]:
     """Return the files behind a path, in the order of their names."""
     place = Path(path)
     if place.is_dir():
-        found = sorted(p for p in place.rglob("*") if p.is_file() and _kind(p) and not _hidden(p.relative_to(place)))
+        found = sorted(p for p in place.rglob("*") if p.is_file() and kind_of(p) and not _hidden(p.relative_to(place)))
         if not found:
             raise DataError(f"{path}: the folder holds no CSV, NDJSON, Parquet or Arrow file")
     elif place.is_file():
@@ -116,10 +117,10 @@ def find_files(path: str | Path) -> list[Part]:
         # pathlib takes no absolute pattern, and of "**" at the end it gives folders alone.
         found = sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
         if not found:
-            raise DataError(f"{path}: no such file; events.path is a file, a folder or a glob")
+            raise DataError(f"{path}: no such file; expected a file, a folder or a glob")
     parts = []
     for file in found:
-        kind = _kind(file)
+        kind = kind_of(file)
         if kind is None:
             raise DataError(f"{file}: unknown type; there are {', '.join(_KINDS)}")
         parts.append(Part(file, kind))
@@ -185,6 +186,21 @@ def as_written(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     return typed.is_null().eq_missing(text.is_null()).all()
 
 
+def narrowed(text: pl.Series) -> pl.Series:
+    """Return a column of CSV as the numbers or flags that it holds, or as it is where these would lose something."""
+    if text.null_count() == len(text):
+        return text
+    flags = text.str.to_lowercase()
+    if flags.drop_nulls().is_in(["true", "false"]).all():
+        return (flags == "true").alias(text.name)
+    # Digits that are no whole number, as 007 is none, are no fraction either.
+    whole = text.str.contains(r"^[+-]?\d+$").all()
+    forms = (pl.Int64(), pl.Int128()) if whole else (pl.Float64(),)
+    column = text.to_frame()
+    good = (form for form in forms if column.select(as_written(pl.col(text.name), form)).item())
+    return text.cast(next(good, pl.String()))
+
+
 def unreadable(name: str, error: Exception) -> AnomalyError:
     """Return a failure to read as one line."""
     if isinstance(error, pl.exceptions.NoDataError) or (Path(name).is_file() and not Path(name).stat().st_size):
@@ -201,7 +217,7 @@ def unreadable(name: str, error: Exception) -> AnomalyError:
 
 def _no_json(path: Path) -> int | None:
     """Return the first line of NDJSON, from 1, that holds something else."""
-    if not path.is_file() or path.suffix in _COMPRESSED or _kind(path) != "ndjson":
+    if not path.is_file() or path.suffix in _COMPRESSED or kind_of(path) != "ndjson":
         return None
     with path.open(encoding="utf-8", errors="replace") as file:
         for place, line in enumerate(file, 1):

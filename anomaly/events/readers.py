@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from anomaly.errors import DataError
-from anomaly.events.files import Part, as_written, find_files, flat, joined, pieces, unreadable
+from anomaly.events.files import Part, as_written, find_files, flat, joined, narrowed, pieces, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -180,6 +180,18 @@ class EventSource:
             yield from (batch for batch in stream if batch.height)
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(self.name, error) from error
+
+    def table(self, text: Iterable[str] = ()) -> pl.DataFrame:
+        """Return all rows at once; of CSV whatever all rows of a column are: whole numbers, numbers, flags, or text.
+
+        Parameters
+        ----------
+        text : columns of CSV that are text whatever they look like
+        """
+        table = self._collect(self._frame)
+        if all(part.kind != "csv" for part in self._parts):
+            return table
+        return table.with_columns(narrowed(table[name]) for name in table.columns if name not in set(text))
 
     def sample(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Return up to 50,000 rows from ten places spread over the file."""

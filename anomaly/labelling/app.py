@@ -10,7 +10,7 @@ from typing import Any
 from anomaly.errors import AnomalyError, DataError
 from anomaly.labelling.guard import Guard
 from anomaly.labelling.identity import Annotator, Gate
-from anomaly.labelling.page import Desk, enter
+from anomaly.labelling.page import LONGEST_KIND, Desk, enter
 
 try:
     from fastapi import Depends, FastAPI, Form, HTTPException, Request, Response
@@ -35,7 +35,7 @@ class Word(BaseModel):
     key: str = Field(min_length=8, max_length=64)
     item: str = Field(min_length=1)
     verdict: str = Field(max_length=16)
-    typology: str | None = Field(None, max_length=100)
+    typology: str | None = Field(None, max_length=LONGEST_KIND)
     confidence: float | None = Field(None, ge=0, le=1)
     note: str | None = Field(None, max_length=4000)
     duration_ms: int | None = Field(None, ge=0, le=10**10)

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from anomaly.labelling.identity import Annotator, Gate
 
 
+LONGEST_KIND = 100
+"""Characters of a kind of anomaly that can be said on the page; what is imported may have more."""
+
+
 @dataclass(frozen=True)
 class Desk:
     """One session over one run: what every page is made from.
@@ -70,7 +74,7 @@ class Desk:
 
     def kinds(self, judged: Sequence[Any]) -> list[str]:
         """Return the kinds of anomaly to choose from: those that are offered, then those that were used."""
-        used = [row.typology for _, row in judged if row.typology]
+        used = [row.typology for _, row in judged if row.typology and len(row.typology) <= LONGEST_KIND]
         return list(dict.fromkeys([*self.typologies, *used]))[:9]
 
     def score(self, annotator: Annotator, item: str) -> str:

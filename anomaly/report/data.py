@@ -60,7 +60,7 @@ class ReportData:
     Attributes
     ----------
     title : the run's name
-    scores : as ``scores.parquet``
+    scores : as ``scores.parquet``; times are told by the clock of their zone
     threshold : a policy's ``summary()``: ``policy``, its settings, ``threshold`` on the score, ``depends_on_file``
     run : what was run (version, seed, device, wall time, ...), shown as it stands
     data : what was read (path, rows, first and last time, ...), shown as it stands
@@ -83,6 +83,7 @@ class ReportData:
     grouped_by : the column that groups
     left_out : columns that were not read, and why
     no_alert : why nothing is flagged, "" where something is
+    timezone : name of the clock that times are told by, "" where none is stated
     language : of the reasons
     learnt : what analysts' labels have decided within the learner that lies in the run, a line each
     """
@@ -111,6 +112,7 @@ class ReportData:
     grouped_by: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     no_alert: str = ""
+    timezone: str = ""
     language: str = "en"
     learnt: Sequence[str] = ()
 

@@ -144,8 +144,10 @@ def over_time(data: ReportData, sheet: Sheet) -> Any:
     scores = data.scores
     if "last_time" not in scores.columns or not isinstance(scores["last_time"].dtype, pl.Datetime | pl.Date):
         return None
-    rows = scores.select(pl.col("last_time").cast(pl.Datetime("us")), "flagged").drop_nulls()
-    days, flagged = rows["last_time"].dt.replace_time_zone(None).to_numpy(), rows["flagged"].to_numpy()
+    rows = scores.select("last_time", "flagged").drop_nulls()
+    if isinstance(rows["last_time"].dtype, pl.Datetime):
+        rows = rows.with_columns(pl.col("last_time").dt.replace_time_zone(None))
+    days, flagged = rows["last_time"].cast(pl.Datetime("us")).to_numpy(), rows["flagged"].to_numpy()
     if not flagged.any() or (days.max() - days.min()) / np.timedelta64(1, "s") < _MANY_PERIODS:
         return None
     text = f"Flagged items by the time of their last event, {str(days.min())[:10]} to {str(days.max())[:10]}."

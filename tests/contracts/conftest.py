@@ -32,6 +32,7 @@ from anomaly.active.strategies import (
     UpperConfidence,
 )
 from anomaly.base import Detector, EventDetector, FeatureMatrix
+from anomaly.commands.tuning import FinetuneCommand
 from anomaly.detectors.classical import PyODDetector
 from anomaly.detectors.columns import ColumnTails
 from anomaly.detectors.core import CoreDetector
@@ -185,7 +186,7 @@ LEARNERS = [
     Case("pine", lambda seed: PineForest(trees=200, kept=40, random_state=seed)),
     Case("weights", lambda seed: MemberWeights()),
     Case("pu_trees", lambda seed: PositiveUnlabelledTrees(rounds=20, random_state=seed)),
-    Case("deep", lambda seed: BackgroundTuning(run="none", first=1000, random_state=seed)),
+    Case("deep", lambda seed: BackgroundTuning(tuner=FinetuneCommand(run="none"), first=1000, random_state=seed)),
     Case("router", lambda seed: Router(learners=_routed(), first=10, crowd=50, random_state=seed)),
 ]
 STRATEGIES = [

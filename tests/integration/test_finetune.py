@@ -121,8 +121,10 @@ def test_a_run_without_a_network_says_so(
 
 
 def test_a_run_fine_tunes_in_python(counts_run: Path, shop: ShopFiles, tmp_path: Path) -> None:
-    run = anomaly.Run.load(counts_run)
-    new = run.finetune(pl.read_parquet(shop.labels), out=tmp_path / "b", split="train")
+    run = anomaly.Run.load(counts_run, allow=("json",))
+    new = anomaly.finetune(run, pl.read_parquet(shop.labels), out=tmp_path / "b", labels_split="train")
+    assert (new.path / "report.html").is_file() and "labels_split: train" in new.config
+    assert new.allow == ("json",) and new.manifest["allow"] == ["json"]
     assert anomaly.Run.load(new.path).facts["finetuned"]["network_heard"] is False
     assert "posterior" in new.score(shop.events).columns
     assert "posterior" not in run.scores.columns

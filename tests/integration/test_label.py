@@ -140,3 +140,8 @@ def test_a_run_without_events_says_what_it_misses(run, capsys):
     shutil.rmtree(run / "sequences")
     assert dispatch(["label", f"run={run}"]) == 2
     assert "keep_events" in capsys.readouterr().err
+
+
+def test_a_kind_that_is_too_long_to_be_said_is_refused(run, capsys):
+    assert dispatch(["label", f"run={run}", f"typologies=[{'x' * 101}]", "quiet=true"]) == 2
+    assert "at most 100 characters" in capsys.readouterr().err

@@ -11,12 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from anomaly.active import deep
 from anomaly.active.deep import BackgroundTuning
 from anomaly.active.items import Items
 from anomaly.active.records import Labels
 from anomaly.active.residual_gp import ResidualGP
 from anomaly.base import FeatureMatrix
+from anomaly.commands import tuning
+from anomaly.commands.tuning import FinetuneCommand
 from anomaly.errors import ConfigError
 
 LABELS = Labels.of(np.arange(12), np.arange(12) % 2)
@@ -28,6 +29,7 @@ folder, heard, seconds, code = Path(sys.argv[1]), sys.argv[2] == "1", float(sys.
 time.sleep(seconds)
 (folder / "run").mkdir()
 told = {"helps": True, "network_heard": heard, "labels": pl.read_parquet(folder / "labels.parquet").height}
+(folder / "run" / "manifest.json").write_text("{}")
 (folder / "run" / "data.json").write_text(json.dumps({"finetuned": told}))
 rows = {"sequence": [f"i{k}" for k in reversed(range(60))], "posterior": [k / 60 for k in reversed(range(60))]}
 pl.DataFrame(rows).write_parquet(folder / "run" / "scores.parquet")
@@ -38,7 +40,7 @@ sys.exit(code)
 @pytest.fixture
 def items(tmp_path: Path) -> Items:
     ids = pl.Series([f"i{k}" for k in range(60)])
-    pl.DataFrame({"sequence": ids}).write_parquet(tmp_path / "scores.parquet")
+    (tmp_path / "data.json").write_text('{"unit": "sequence"}')
     rng = np.random.default_rng(0)
     looks = FeatureMatrix(rng.normal(size=(60, 3)).astype(np.float32), ("a", "b", "c"))
     return Items(ids, rng.exponential(size=60), {"looks": looks})
@@ -48,8 +50,8 @@ def items(tmp_path: Path) -> Items:
 def tuned(items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def begin(*, heard: bool = True, seconds: float = 0.0, code: int = 0, **options: Any) -> BackgroundTuning:
         told = [str(int(heard)), str(seconds), str(code)]
-        monkeypatch.setattr(deep, "_command", lambda run, folder, seed: [sys.executable, "-c", SCRIPT, folder, *told])
-        return BackgroundTuning(run=str(tmp_path), first=10, **options).fit(items)
+        monkeypatch.setattr(tuning, "_command", lambda run, folder, seed: [sys.executable, "-c", SCRIPT, folder, *told])
+        return BackgroundTuning(tuner=FinetuneCommand(run=str(tmp_path)), first=10, **options).fit(items)
 
     return begin
 
@@ -76,7 +78,7 @@ def test_a_failed_tuning_says_why(tuned: Any, items: Items, caplog: pytest.LogCa
     script = "import sys; sys.exit('runs/a: no such run')"
     with pytest.MonkeyPatch.context() as patch:
         learner = tuned(wait=True).fit(items)
-        patch.setattr(deep, "_command", lambda run, folder, seed: [sys.executable, "-c", script])
+        patch.setattr(tuning, "_command", lambda run, folder, seed: [sys.executable, "-c", script])
         learner.update(LABELS)
     assert learner.tuned_ == 0
     assert "the tuning of the network failed: runs/a: no such run" in caplog.text

@@ -267,6 +267,21 @@ def test_an_id_comes_in_as_it_is_written(tmp_path, column):
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("in.csv", "sequence;label\n007;1\n8;0\n"),
+        ("in.tsv", "sequence\tlabel\n007\ttrue\n8\tfalse\n"),
+        ("in.jsonl", '{"sequence": "007", "label": 1}\n{"sequence": "8", "label": 0}\n'),
+        ("in.csv", "\ufeffsequence,verdict\n007,anomalous\n8,normal\n"),
+    ],
+)
+def test_labels_come_in_whatever_events_come_in(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    rows = read_labels(tmp_path / name)
+    assert [(row.item, row.verdict) for row in rows] == [("007", "anomalous"), ("8", "normal")]
+
+
+@pytest.mark.parametrize(
     "told",
     [
         "2024-01-05T09:00:00Z",

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from anomaly.artifact.tables import score_tables, sidak
+from anomaly.events.readers import EventSource
 from anomaly.sequences.store import SequenceStore
 
 if TYPE_CHECKING:
@@ -106,3 +107,12 @@ def test_three_files_side_by_side(tmp_path: Path, name: str) -> None:
     tables = score_tables(store(), scored(3, 6), np.zeros(3, bool), "sequence")
     assert [p.name for p in tables.save(tmp_path / name)] == [name, f"event_{name}", f"entity_{name}"]
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", ["s.pq", "s.csv", "s.tsv", "s.csv.gz", "s.jsonl", "s.jsonl.zst", "s.feather"])
+def test_what_is_written_is_read_by_its_name(tmp_path: Path, name: str) -> None:
+    tables = score_tables(store(), scored(3, 6), np.zeros(3, bool), "sequence")
+    tables.save(tmp_path / name)
+    found = EventSource.open(tmp_path / name).table()
+    assert found.columns == tables.scores.columns
+    assert found["score"].to_list() == tables.scores["score"].to_list()

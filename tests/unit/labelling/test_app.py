@@ -256,6 +256,19 @@ def test_a_word_whose_stay_is_no_case_is_refused_whole(visit, desk):
     assert visitor.post("/say", json=word).status_code == 400 and desk.session.log.read() == []
 
 
+def test_only_kinds_that_can_be_said_are_offered(visit, desk):
+    long, longest = "x" * 101, "y" * 100
+    desk.session.log.extend(
+        [Label(f"s{k}-0", "anomalous", "bank", typology=kind) for k, kind in enumerate((long, longest))]
+    )
+    visitor = visit().enter()
+    word = {"key": KEY, "item": visitor.item, "verdict": "anomalous"}
+    page = visitor.get("/").text
+    assert longest in page and long not in page and 'value="card_testing"' in page
+    assert visitor.post("/say", json=word | {"typology": long}).status_code == 422
+    assert visitor.post("/say", json=word | {"typology": longest}).status_code == 200
+
+
 def test_an_undone_case_comes_back_with_what_was_written_also_after_a_reload(visit):
     ann, bob = visit().enter(), visit().enter("bob")
     item = ann.item

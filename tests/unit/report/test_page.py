@@ -268,3 +268,13 @@ def test_large_runs_are_quick_and_small(data, tmp_path):
     path = write_report(large, tmp_path / "report.html")
     assert time.process_time() - start < 15
     assert path.stat().st_size < 3_000_000
+
+
+def test_times_are_those_of_the_clock_that_is_named(data):
+    there = pl.col("first_time", "last_time").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
+    scores = data.scores.with_columns(there)
+    page = render(replace(data, scores=scores, timezone="Asia/Tokyo"))
+    first = scores.sort("rank")["first_time"][0]
+    assert "Times are those of Asia/Tokyo." in page and "last event (Asia/Tokyo)" in page
+    assert first.strftime("%Y-%m-%d %H:%M") in page
+    assert "Times are those" not in render(data)

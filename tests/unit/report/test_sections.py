@@ -103,6 +103,7 @@ def test_no_pictures_over_time_without_dates(data):
     assert sections.over_time(replace(data, scores=data.scores.with_columns(flagged=False)), sheet) is None
     zoned = data.scores.with_columns(pl.col("last_time").dt.replace_time_zone("UTC"))
     assert sections.over_time(replace(data, scores=zoned), sheet)
+    assert sections.over_time(replace(data, scores=data.scores.with_columns(pl.col("last_time").dt.date())), sheet)
     assert sections.over_time(replace(data, scores=data.scores.with_columns(last_time=5)), sheet) is None
 
 

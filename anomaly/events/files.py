@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from anomaly.errors import AnomalyError, DataError, SchemaError
-from anomaly.events.numbers import Mark, decimal_mark, plain
+from anomaly.events.numbers import Writing, writing_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +32,7 @@ _KINDS = {
     ".feather": "ipc",
 }
 _COMPRESSED = (".gz", ".zst")
-_INFER_ROWS, _MARK_ROWS = 50_000, 1_000
+_INFER_ROWS, _WRITING_ROWS = 50_000, 1_000
 _SEPARATORS = ",;\t|"
 _PIECES, _PIECE = 64, 1 << 20
 
@@ -52,11 +52,12 @@ class Part:
         names = re.sub(r'"[^"]*"', "", _first_line(self.path))
         return max(_SEPARATORS, key=names.count)
 
-    @cached_property
-    def marks(self) -> dict[str, Mark]:
-        """The decimal mark of each column of CSV whose first rows are numbers, but none that a machine would write."""
-        head = self._text().head(_MARK_ROWS).collect()
-        return {column.name: mark for column in head if (mark := decimal_mark(column))}
+    def writings(self) -> dict[str, Writing]:
+        """Return how columns of CSV write numbers whose first rows are numbers, but none that a machine would write."""
+        if self.kind != "csv":
+            return {}
+        head = self._scan().head(_WRITING_ROWS).collect()
+        return {column.name: found for column in head if (found := writing_of(column))}
 
     def scan(self) -> pl.LazyFrame:
         """Return the rows, unread; those of CSV as text, and fields of nested records as columns."""
@@ -64,16 +65,13 @@ class Part:
 
     def _scan(self) -> pl.LazyFrame:
         if self.kind == "csv":
-            return self._text().with_columns(plain(pl.col(name), mark) for name, mark in self.marks.items())
+            # Every column as text: a number that is none is then found by us, and its row can be named.
+            return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
         if self.kind == "ndjson":
             return pl.scan_ndjson(self.path, infer_schema_length=_INFER_ROWS)
         if self.kind == "parquet":
             return pl.scan_parquet(self.path, glob=False)
         return pl.scan_ipc(self.path, glob=False)
-
-    def _text(self) -> pl.LazyFrame:
-        # Every column as text: a number that is none is then found by us, and its row can be named.
-        return pl.scan_csv(self.path, infer_schema=False, separator=self.separator, glob=False)
 
     def types(self) -> dict[str, pl.DataType]:
         """Return the type of each column; of CSV as the first 50,000 rows suggest: a number, or else text."""
@@ -81,8 +79,7 @@ class Part:
             return dict(self.scan().collect_schema())
         head = pl.scan_csv(self.path, infer_schema_length=_INFER_ROWS, separator=self.separator, glob=False)
         found = head.collect_schema()
-        types = {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
-        return types | {name: pl.Float64() for name in self.marks if types[name] == pl.String}
+        return {name: dtype if dtype.is_numeric() else pl.String() for name, dtype in found.items()}
 
 
 def _first_line(path: Path) -> str:
@@ -158,6 +155,31 @@ def joined(parts: list[Part]) -> tuple[pl.LazyFrame, dict[str, pl.DataType]]:
     return pl.concat(scans), schemas[0]
 
 
+def written_alike(parts: list[Part]) -> dict[str, Writing]:
+    """Return how the columns of CSV write their numbers, all files together.
+
+    Raises
+    ------
+    SchemaError
+        If two files write those of a column in two ways.
+    """
+    found: dict[str, tuple[Part, Writing]] = {}
+    for part in parts:
+        for name, writing in part.writings().items():
+            first, known = found.setdefault(name, (part, writing))
+            if writing != known:
+                raise SchemaError(
+                    f"{part.path}: column {name} is written with {_told(writing)}, but with {_told(known)} in "
+                    f"{first.path}; write it alike"
+                )
+    return {name: writing for name, (_, writing) in found.items()}
+
+
+def _told(writing: Writing) -> str:
+    mark = "a decimal comma" if writing.mark == "," else "a decimal point"
+    return f"{mark} and {writing.unit}" if writing.unit else mark
+
+
 def check_alike(parts: list[Part], schemas: list[dict[str, pl.DataType]]) -> None:
     """Raise where the columns of a file are not those of the first."""
     first = schemas[0]
@@ -210,7 +232,7 @@ def unreadable(name: str, error: Exception) -> AnomalyError:
         return DataError(f"{name}: is not UTF-8; save it as UTF-8, for example with iconv -f LATIN1 -t UTF-8")
     if "more fields than" in reason:
         return DataError(f"{name}: {_too_many_fields(Path(name)) or 'a line has more fields than the header'}")
-    if (line := _no_json(Path(name))) is not None:
+    if not isinstance(error, OSError) and (line := _no_json(Path(name))) is not None:
         return DataError(f"{name}: line {line} is no JSON object; each line holds one")
     return DataError(f"{name}: cannot be read ({reason})")
 

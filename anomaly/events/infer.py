@@ -326,7 +326,9 @@ class _Guess:
         if self.schema.time is not None:
             time = self.sample[self.schema.time]
             column = column.gather(np.argsort(parse_time(time, guess_unit(time)), kind="stable"))
-        return bool((np.diff(column.drop_nulls().to_numpy()) > 0).mean() > _GROWING)
+        # Unsigned numbers would wrap where they fall, and those of a receipt may be longer than 64 bits.
+        steps = column.drop_nulls().cast(pl.Int128).diff().drop_nulls()
+        return int((steps > 0).sum()) > _GROWING * len(steps)
 
     def _settle_unit(self) -> None:
         schema = self.schema

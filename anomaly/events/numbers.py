@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
 Mark = Literal[",", "."]
 """What parts whole from broken."""
 
-_NUMBER = r"^\s*[+-]?\s*\p{Sc}?\s*[+-]?\d{1,3}(?:[.,\s']?\d{3})*(?:[.,]\d+)?\s*(?:\p{Sc}|%|[A-Z]{3})?\s*$"
+_WHOLE = r"(?:0|[1-9]\d{0,2}(?:[.,\s']?\d{3})*)"
+_NUMBER = rf"^\s*[+-]?\s*\p{{Sc}}?\s*[+-]?{_WHOLE}(?:[.,]\d+)?(?:\s*[\p{{Sc}}%]|\s+[A-Z]{{3}})?\s*$"
 _SHOWS: dict[Mark, str] = {
-    ",": r"\..*,|\..*\.|,\d{1,2}(?:\D|$)|,\d{4}|^\D*0,",
+    ",": r"\..*,|,\d{1,2}(?:\D|$)|,\d{4}|^\D*0,",
     ".": r",.*\.|,.*,|\.\d{1,2}(?:\D|$)|\.\d{4}|^\D*0\.",
 }
-"""What only numbers with that mark hold: the other one before it or twice, or after it no group of three digits."""
+"""What only numbers with that mark hold: the other one before it, commas twice (dots twice are of versions too), or after
+it no group of three digits."""
+_NO_UNIT = r"[\d\s.,'+-]"
 
 
-def decimal_mark(texts: pl.Series) -> Mark | None:
-    """Return the decimal mark of a column of text; None where it holds other text or plain numbers, or shows none."""
+class Writing(NamedTuple):
+    """How the numbers of a column are written."""
+
+    mark: Mark
+    unit: str
+
+
+def writing_of(texts: pl.Series) -> Writing | None:
+    """Return how a column of text writes its numbers; None where it does not show, or holds plain ones or other text."""
     texts = texts.drop_nulls()
     if not len(texts) or texts.cast(pl.Float64, strict=False).null_count() == 0:
         return None
     if not texts.str.contains(_NUMBER).all():
         return None
-    units = texts.str.replace_all(r"[\d\s.,'+-]", "")
+    units = texts.str.replace_all(_NO_UNIT, "")
     units = units.filter(units != "").unique()
     if len(units) > 1:
         return None
+    unit = str(units[0]) if len(units) else ""
     shown: list[Mark] = [mark for mark, pattern in _SHOWS.items() if texts.str.contains(pattern).any()]
-    if not shown and len(units) and not texts.str.contains("[.,]").any():
-        return "."
-    return shown[0] if len(shown) == 1 else None
+    if not shown and unit and not texts.str.contains("[.,]").any():
+        return Writing(".", unit)
+    return Writing(shown[0], unit) if len(shown) == 1 else None
 
 
-def plain(text: pl.Expr, mark: Mark) -> pl.Expr:
-    """Return numbers as 1234.5, and other text as it is, so that an error can quote it."""
+def plain(text: pl.Expr, writing: Writing) -> pl.Expr:
+    """Return numbers as 1234.5, and what is written in another way as it is, so that an error can quote it."""
+    other: Mark = "." if writing.mark == "," else ","
     digits = text.str.replace_all(r"[^\d.,-]", "")
-    digits = digits.str.replace_all("." if mark == "," else ",", "", literal=True).str.replace(",", ".", literal=True)
-    return pl.when(text.str.contains(_NUMBER)).then(digits).otherwise(text)
+    digits = digits.str.replace_all(other, "", literal=True).str.replace(",", ".", literal=True)
+    alike = text.str.contains(_NUMBER) & ~text.str.contains(_SHOWS[other])
+    alike &= text.str.replace_all(_NO_UNIT, "").is_in(["", writing.unit])
+    return pl.when(alike).then(digits).otherwise(text)

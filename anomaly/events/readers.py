@@ -10,7 +10,18 @@ import numpy as np
 import polars as pl
 
 from anomaly.errors import DataError
-from anomaly.events.files import Part, as_written, find_files, flat, joined, narrowed, pieces, unreadable
+from anomaly.events.files import (
+    Part,
+    as_written,
+    find_files,
+    flat,
+    joined,
+    narrowed,
+    pieces,
+    unreadable,
+    written_alike,
+)
+from anomaly.events.numbers import Writing, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,11 +51,13 @@ class EventSource:
         name: str,
         parts: Sequence[Part] = (),
         held: pl.DataFrame | None = None,
+        writings: Mapping[str, Writing] | None = None,
     ) -> None:
         self.columns = columns
         self.n_bytes = n_bytes
         self.name = name
-        self._frame = frame
+        self._raw = frame
+        self._writings = dict(writings or {})
         self._parts = tuple(parts)
         self._held = held
         self._n_rows: int | None = None if held is None else held.height
@@ -64,7 +77,9 @@ class EventSource:
         try:
             frame, columns = joined(parts)
             n_bytes = sum(part.path.stat().st_size for part in parts)
-            source = cls(frame, columns=columns, n_bytes=n_bytes, name=str(path), parts=parts)
+            writings = written_alike(parts)
+            columns |= dict.fromkeys(writings, pl.Float64())
+            source = cls(frame, columns=columns, n_bytes=n_bytes, name=str(path), parts=parts, writings=writings)
             empty = source.head(1).height == 0
         except (pl.exceptions.PolarsError, OSError) as error:
             raise unreadable(str(path), error) from error
@@ -87,16 +102,23 @@ class EventSource:
         n_bytes = int(table.estimated_size())
         return cls(table.lazy(), columns=dict(table.schema), n_bytes=n_bytes, name=name, held=table)
 
+    @property
+    def _frame(self) -> pl.LazyFrame:
+        """The rows, unread; numbers as a machine writes them, save where a column is to be text."""
+        told = {name: how for name, how in self._writings.items() if self.columns.get(name) != pl.String}
+        return self._raw.with_columns(plain(pl.col(name), how) for name, how in told.items())
+
     def numbered(self, name: str) -> EventSource:
         """Return the source with one more column: each row's number, from 0."""
         number = pl.col(name).cast(pl.Int64)
         return EventSource(
-            self._frame.with_row_index(name).with_columns(number),
+            self._raw.with_row_index(name).with_columns(number),
             columns={name: pl.Int64(), **self.columns},
             n_bytes=self.n_bytes,
             name=self.name,
             parts=self._parts,
             held=None if self._held is None else self._held.with_row_index(name).with_columns(number),
+            writings=self._writings,
         )
 
     @property
@@ -123,11 +145,11 @@ class EventSource:
         As ids such columns are text: an id is kept as it is written.
         """
         # A column that is no text as it is scanned is not in the file: the number of the row.
-        written = self._frame.collect_schema()
+        written = self._raw.collect_schema()
         guessed = [name for name in names if self.columns[name] != pl.String and written[name] == pl.String]
         if self._held is not None or not guessed or all(part.kind != "csv" for part in self._parts):
             return set()
-        checks = self._frame.select(as_written(pl.col(name), self.columns[name]) for name in guessed)
+        checks = self._raw.select(as_written(pl.col(name), self.columns[name]) for name in guessed)
         try:
             kept = checks.collect(engine="streaming").row(0)
         except (pl.exceptions.PolarsError, OSError) as error:
@@ -151,7 +173,7 @@ class EventSource:
         if not absent or {part.kind for part in self._parts} != {"ndjson"}:
             return self
         source = self.with_types(dict.fromkeys(absent, pl.String()))
-        source._frame = self._frame.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
+        source._raw = self._raw.with_columns(pl.lit(None, pl.String).alias(name) for name in absent)
         return source
 
     def load(self, columns: Sequence[str], limit: int) -> EventSource:
@@ -160,12 +182,13 @@ class EventSource:
             return self
         held = self._collect(self._frame.select(columns))
         return EventSource(
-            self._frame,
+            self._raw,
             columns={name: self.columns[name] for name in columns},
             n_bytes=self.n_bytes,
             name=self.name,
             parts=self._parts,
             held=held,
+            writings=self._writings,
         )
 
     def batches(self, columns: Sequence[str] | None = None, rows: int = 500_000) -> Iterator[pl.DataFrame]:
@@ -188,7 +211,7 @@ class EventSource:
         ----------
         text : columns of CSV that are text whatever they look like
         """
-        table = self._collect(self._frame)
+        table = self._collect(self.with_text(text)._frame)
         if all(part.kind != "csv" for part in self._parts):
             return table
         return table.with_columns(narrowed(table[name]) for name in table.columns if name not in set(text))

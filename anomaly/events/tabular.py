@@ -217,7 +217,8 @@ def _numbers_rows(column: pl.Series) -> bool:
     """Return whether whole numbers, each of its own, leave hardly one out, as those that name rows do."""
     if not column.dtype.is_integer() or len(column) <= _FEW or column.n_unique() < len(column):
         return False
-    return bool(np.mean(np.diff(column.sort().to_numpy()) == 1) > _DENSE)
+    steps = column.cast(pl.Int128).sort().diff().drop_nulls()
+    return int((steps == 1).sum()) > _DENSE * len(steps)
 
 
 def _check_ids(source: EventSource, name: str | None) -> None:

@@ -70,19 +70,25 @@ def match_labels(
         raise SchemaError(f"{len(left)} key columns in the scores, but {len(right)} in the labels")
     _need(scores, left, "the scores", "scores_id")
     _need(labels, right, "the labels", "labels_id")
-    kept = _split(_labels(labels, right, label, typology), split)
+    named = _labels(labels, right, label, typology)
+    asked = _split(named, split)
     keys = [f"__key{k}" for k in range(len(left))]
-    left_keys, right_keys, casts = _comparable(scores, kept, left, right, keys)
+    left_keys, named_keys, casts = _comparable(scores, named, left, right, keys)
+    kept, right_keys = named.filter(asked), named_keys.filter(asked)
     _unique(left_keys, left, "the scores")
     _unique(right_keys, right, "the labels")
     both = scores.drop("label", "typology", strict=False).hstack(left_keys)
     wanted = kept.select("label", *(c for c in ("typology",) if c in kept.columns)).hstack(right_keys)
+    if unmatched == "normal":
+        # What labels of another split name has a label, if none that is asked for.
+        elsewhere = named_keys.filter(~asked).join(right_keys, on=keys, how="anti")
+        both = both.join(elsewhere, on=keys, how="anti", maintain_order="left")
     rows = both.join(wanted, on=keys, how="left", maintain_order="left").drop(keys)
-    named = rows["label"].is_not_null()
-    if not named.any():
+    matched = rows["label"].is_not_null()
+    if not matched.any():
         raise DataError(_nothing(scores, kept, left, right))
-    n_matched = int(named.sum())
-    rows = rows.filter(named) if unmatched == "unknown" else rows.with_columns(pl.col("label").fill_null(0))
+    n_matched = int(matched.sum())
+    rows = rows.filter(matched) if unmatched == "unknown" else rows.with_columns(pl.col("label").fill_null(0))
     join = {
         "scores_id": left,
         "labels_id": right,
@@ -150,16 +156,17 @@ def _labels(labels: pl.DataFrame, key: list[str], label: str, typology: str | No
     return pl.DataFrame({**names, "label": value.cast(pl.Int64), **extra})
 
 
-def _split(kept: pl.DataFrame, split: str | None) -> pl.DataFrame:
+def _split(named: pl.DataFrame, split: str | None) -> pl.Series:
+    """Return which labels are of the split."""
     if split is None:
-        return kept
-    if "__split" not in kept.columns:
+        return pl.repeat(True, len(named), eager=True)
+    if "__split" not in named.columns:
         raise SchemaError(f"labels_split={split}: the labels have no column 'split'")
-    part = kept.filter(pl.col("__split").cast(pl.String) == split)
-    if not len(part):
-        there = ", ".join(sorted(kept["__split"].drop_nulls().cast(pl.String).unique()))
+    asked = (named["__split"].cast(pl.String) == split).fill_null(False)
+    if not asked.any():
+        there = ", ".join(sorted(named["__split"].drop_nulls().cast(pl.String).unique()))
         raise DataError(f"labels_split={split}: no such split in the labels; there are {there}")
-    return part
+    return asked
 
 
 def _comparable(

@@ -54,6 +54,13 @@ def test_a_list_of_anomalies_alone_judges_a_ranking_where_all_others_are_normal(
         evaluate(scores, listed, unmatched="odd")
 
 
+def test_an_anomaly_of_another_split_is_not_normal():
+    scores = pl.DataFrame({"sequence": ["a", "b", "c", "d"], "score": [4.0, 3.0, 2.0, 1.0]})
+    labels = pl.DataFrame({"sequence": ["a", "b"], "label": [1, 1], "split": ["train", "test"]})
+    result = evaluate(scores, labels, split="test", unmatched="normal", n_bootstrap=10)
+    assert (result["n_anomalous"], result["n_normal"]) == (1, 2)
+
+
 def test_every_member_is_judged():
     scores, labels = frames()
     members = {row["member"]: row for row in evaluate(scores, labels, n_bootstrap=10)["members"]}

@@ -15,8 +15,8 @@ _SHOWS: dict[Mark, str] = {
     ",": r"\..*,|,\d{1,2}(?:\D|$)|,\d{4}|^\D*0,",
     ".": r",.*\.|,.*,|\.\d{1,2}(?:\D|$)|\.\d{4}|^\D*0\.",
 }
-"""What only numbers with that mark hold: the other one before it, commas twice (dots twice are of versions too), or after
-it no group of three digits."""
+"""What only numbers with that mark hold: the other one before it, commas twice (dots twice are of versions too),
+or after it no group of three digits."""
 _NO_UNIT = r"[\d\s.,'+-]"
 
 
@@ -28,7 +28,7 @@ class Writing(NamedTuple):
 
 
 def writing_of(texts: pl.Series) -> Writing | None:
-    """Return how a column of text writes its numbers; None where it does not show, or holds plain ones or other text."""
+    """Return how a column of text writes its numbers; None where none shows, or it holds plain ones or other text."""
     texts = texts.drop_nulls()
     if not len(texts) or texts.cast(pl.Float64, strict=False).null_count() == 0:
         return None

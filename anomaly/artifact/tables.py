@@ -185,9 +185,10 @@ def _corrected(score: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np
 
 def _write(table: pl.DataFrame, path: Path, target: Path) -> None:
     """Write a table in the form that the name of its target asks for; Parquet unless it is known."""
-    kind, packing = kind_of(target), _PACKINGS.get(target.suffix, "uncompressed")
+    suffixes = [suffix.lower() for suffix in target.suffixes]
+    kind, packing = kind_of(target), _PACKINGS.get(target.suffix.lower(), "uncompressed")
     if kind == "csv":
-        separator = "\t" if ".tsv" in target.suffixes else ","
+        separator = "\t" if ".tsv" in suffixes else ","
         table.write_csv(path, separator=separator, compression=packing)
     elif kind == "ndjson":
         table.write_ndjson(path, compression=packing)

@@ -107,7 +107,7 @@ def loop_parts(settings: Settings) -> tuple[Learner, QueryStrategy]:
     learner = instantiate(values["learner"], settings.allow, "learner")
     query = instantiate(values["query"], settings.allow, "query")
     if "tuner" in learner.get_params(deep=False) and values["run"] is not None:
-        learner.set_params(tuner=FinetuneCommand(run=str(values["run"])))
+        learner.set_params(tuner=FinetuneCommand(run=str(values["run"])).allowing(settings.allow))
     return learner, Audited(strategy=query, share=values["audit"]) if values["audit"] else query
 
 

@@ -49,10 +49,12 @@ def command(settings: Settings) -> None:
         console.progress("writing the report")
         told = {name: values[name] for name in ("labels_id", "group", "language")}
         report_run(run, metrics, out=out, threshold=chosen, scores=scores, labels=labels, **told)
+        written = [out.name, folder_beside(out).name]
         # A run's own are about its own flags; what any page shows lies beside it, and no file of others is touched.
         if labels is not None and chosen is None and out.parent.resolve() == run.path.resolve():
             write_json(run.path / "metrics.json", metrics)
-        manifest.renew(out.parent, (out.name, "metrics.json", folder_beside(out).name))
+            written.append("metrics.json")
+        manifest.renew(out.parent, tuple(written))
         console.say(f"report: {out}")
 
 

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
@@ -25,6 +25,8 @@ from anomaly.artifact.run import Run
 from anomaly.base import Estimator
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from anomaly.active.records import Labels
@@ -42,6 +44,21 @@ class FinetuneCommand(Estimator):
 
     def __init__(self, *, run: str) -> None:
         self.run = run
+        # Neither a parameter nor an attribute that is kept: no file widens what may be built.
+        self._allow: tuple[str, ...] = ()
+
+    def allowing(self, packages: Sequence[str]) -> Self:
+        """Return the command itself, whose process may build classes of further packages.
+
+        Parameters
+        ----------
+        packages : those that the command line names
+        """
+        self._allow = tuple(packages)
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        return type(self)(run=self.run).allowing(self._allow)
 
     def begin(self, ids: pl.Series, labels: Labels, seed: int) -> FinetuneProcess:
         """Begin to tune.
@@ -51,13 +68,13 @@ class FinetuneCommand(Estimator):
         ids : (n,) of the pool
         labels : to learn from
         """
-        return FinetuneProcess(self.run, ids, labels, seed)
+        return FinetuneProcess(self.run, ids, labels, seed, self._allow)
 
 
 class FinetuneProcess:
     """One `anomaly finetune`, at a low priority; it ends with whoever began it."""
 
-    def __init__(self, run: str, ids: pl.Series, labels: Labels, seed: int) -> None:
+    def __init__(self, run: str, ids: pl.Series, labels: Labels, seed: int, allow: Sequence[str] = ()) -> None:
         self.ids = ids
         self.folder = Path(tempfile.mkdtemp(prefix="anomaly-tuning-"))
         self.key = "id" if Run(run).facts["unit"] == "event" else "sequence"
@@ -67,7 +84,7 @@ class FinetuneProcess:
         table.write_parquet(self.folder / "labels.parquet")
         with self._errors.open("w") as errors:
             self.process = subprocess.Popen(
-                _command(run, self.folder, seed),
+                _command(run, self.folder, seed, allow),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -109,8 +126,10 @@ class FinetuneProcess:
         self._end()
 
 
-def _command(run: str, folder: Path, seed: int) -> list[str]:
+def _command(run: str, folder: Path, seed: int, allow: Sequence[str]) -> list[str]:
     given = [f"run={run}", f"out={folder / 'run'}", f"labels={folder / 'labels.parquet'}", f"seed={seed}", "quiet=true"]
+    if allow:
+        given.append(f"allow=[{','.join(allow)}]")
     return [sys.executable, "-m", "anomaly.commands.tuning", str(folder), *given]
 
 

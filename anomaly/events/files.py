@@ -7,6 +7,7 @@ import glob
 import gzip
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -125,13 +126,23 @@ def find_files(path: str | Path) -> list[Part]:
 
 
 def flat(frame: pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows with a column for each field of nested records, such as ``visitor.id``."""
+    """Return the rows with a column for each field of nested records, such as ``visitor.id``.
+
+    Raises
+    ------
+    DuplicateError
+        Of Polars, if a field's name is that of another column.
+    """
     while nested := {name: t for name, t in frame.collect_schema().items() if isinstance(t, pl.Struct)}:
-        frame = frame.select(
+        columns = [
             column
             for name in frame.collect_schema()
             for column in (_fields(name, nested[name]) if name in nested else [pl.col(name)])
-        )
+        ]
+        counts = Counter(column.meta.output_name() for column in columns)
+        if twice := [name for name, n in counts.items() if n > 1]:
+            raise pl.exceptions.DuplicateError(f"column {twice[0]} is there twice: as a field of a record too")
+        frame = frame.select(columns)
     return frame
 
 

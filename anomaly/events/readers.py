@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import polars as pl
 
-from anomaly.errors import DataError
+from anomaly.errors import DataError, SchemaError
 from anomaly.events.files import (
     Part,
     as_written,
@@ -95,8 +95,13 @@ class EventSource:
         ------
         DataError
             If it is no frame or holds no rows.
+        SchemaError
+            If a field of a record has the name of a column.
         """
-        table = flat(_polars(frame).lazy()).collect()
+        try:
+            table = flat(_polars(frame).lazy()).collect()
+        except pl.exceptions.DuplicateError as error:
+            raise SchemaError(f"{name}: {error}") from error
         if table.height == 0:
             raise DataError(f"{name}: no rows")
         n_bytes = int(table.estimated_size())

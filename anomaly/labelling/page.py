@@ -69,6 +69,7 @@ class Desk:
             score=Markup(self.score(annotator, lease.item)) if session.has_asked(annotator.name, lease.item) else None,
             opinions=self.opinions(annotator, lease.item),
             typologies=self.kinds(judged),
+            longest_kind=LONGEST_KIND,
             **common,
         )
 

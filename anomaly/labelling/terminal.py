@@ -12,6 +12,7 @@ from rich.text import Text
 
 from anomaly.active.labels import new_key
 from anomaly.labelling.identity import Annotator
+from anomaly.labelling.page import LONGEST_KIND
 from anomaly.report.text import amount, clean, identity, p_value, share
 
 if TYPE_CHECKING:
@@ -78,14 +79,17 @@ class Terminal:
         """Do what a line says and return the case that is open then."""
         letter, _, rest = line.partition(" ")
         if letter in VERDICTS:
-            kind, _, note = rest.partition("//")
+            kind, _, note = (part.strip() for part in rest.partition("//"))
+            if len(kind) > LONGEST_KIND:
+                self.console.print(f"the kind is too long: at most {LONGEST_KIND} characters; a comment follows //")
+                return lease
             self.session.say(
                 self.annotator,
                 lease.item,
                 VERDICTS[letter],
                 key=new_key(),
-                typology=kind.strip() or None,
-                note=note.strip() or None,
+                typology=kind or None,
+                note=note or None,
                 duration_ms=int((time.monotonic() - begun) * 1000),
                 lead=self.lead,
             )

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import anomaly
-from anomaly.artifact.manifest import final_files, verify
+from anomaly.artifact.manifest import final_files, read_manifest, verify
 from anomaly.commands.dispatch import dispatch
 from anomaly.errors import ArtifactError
 
@@ -164,11 +164,14 @@ def test_a_page_elsewhere_leaves_the_figures_of_others_alone(counts_run: Path, s
     figures = [other / "metrics.json", tmp_path / "metrics.json"]
     for path in figures:
         path.write_text('{"of": "something else"}')
+    before = read_manifest(other)["files"].get("metrics.json")
     for folder in (other, tmp_path):
         page = folder / "page.html"
         assert dispatch(["report", f"run={counts_run}", f"out={page}", f"labels={shop.labels}", "quiet=true"]) == 0
         assert json.loads((folder / "page_files" / "metrics.json").read_text())["n_anomalous"] > 0
     assert [json.loads(path.read_text()) for path in figures] == [{"of": "something else"}] * 2
+    # What it did not write it does not vouch for.
+    assert read_manifest(other)["files"].get("metrics.json") == before
 
 
 def test_a_finished_run_is_not_trained_into(

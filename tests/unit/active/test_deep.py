@@ -50,7 +50,9 @@ def items(tmp_path: Path) -> Items:
 def tuned(items: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def begin(*, heard: bool = True, seconds: float = 0.0, code: int = 0, **options: Any) -> BackgroundTuning:
         told = [str(int(heard)), str(seconds), str(code)]
-        monkeypatch.setattr(tuning, "_command", lambda run, folder, seed: [sys.executable, "-c", SCRIPT, folder, *told])
+        monkeypatch.setattr(
+            tuning, "_command", lambda run, folder, seed, allow: [sys.executable, "-c", SCRIPT, folder, *told]
+        )
         return BackgroundTuning(tuner=FinetuneCommand(run=str(tmp_path)), first=10, **options).fit(items)
 
     return begin
@@ -78,7 +80,7 @@ def test_a_failed_tuning_says_why(tuned: Any, items: Items, caplog: pytest.LogCa
     script = "import sys; sys.exit('runs/a: no such run')"
     with pytest.MonkeyPatch.context() as patch:
         learner = tuned(wait=True).fit(items)
-        patch.setattr(tuning, "_command", lambda run, folder, seed: [sys.executable, "-c", script])
+        patch.setattr(tuning, "_command", lambda run, folder, seed, allow: [sys.executable, "-c", script])
         learner.update(LABELS)
     assert learner.tuned_ == 0
     assert "the tuning of the network failed: runs/a: no such run" in caplog.text

@@ -109,10 +109,15 @@ def test_three_files_side_by_side(tmp_path: Path, name: str) -> None:
     assert len(list(tmp_path.iterdir())) == 3
 
 
-@pytest.mark.parametrize("name", ["s.pq", "s.csv", "s.tsv", "s.csv.gz", "s.jsonl", "s.jsonl.zst", "s.feather"])
+@pytest.mark.parametrize(
+    "name",
+    ["s.pq", "s.csv", "s.tsv", "s.csv.gz", "s.jsonl", "s.jsonl.zst", "s.feather", "S.TSV", "S.CSV.gz"],
+)
 def test_what_is_written_is_read_by_its_name(tmp_path: Path, name: str) -> None:
     tables = score_tables(store(), scored(3, 6), np.zeros(3, bool), "sequence")
     tables.save(tmp_path / name)
     found = EventSource.open(tmp_path / name).table()
     assert found.columns == tables.scores.columns
     assert found["score"].to_list() == tables.scores["score"].to_list()
+    text = name.lower().endswith((".csv", ".tsv"))
+    assert not text or (b"\t" in (tmp_path / name).read_bytes()) == name.lower().endswith(".tsv")

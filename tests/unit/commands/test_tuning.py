@@ -6,9 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
+from anomaly.active.records import Labels
 from anomaly.artifact import codec
+from anomaly.base import seeded
+from anomaly.commands import tuning
+from anomaly.commands.compose import compose
+from anomaly.commands.replay import loop_parts
 from anomaly.commands.tuning import FinetuneCommand
 
 CHILD = """
@@ -51,3 +58,29 @@ def test_a_tuning_that_ends_first_keeps_what_it_wrote(tmp_path: Path) -> None:
 def test_it_is_kept_with_its_learner(tmp_path: Path) -> None:
     codec.dump(FinetuneCommand(run="runs/a"), tmp_path / "kept")
     assert codec.load(tmp_path / "kept").run == "runs/a"
+
+
+@pytest.mark.parametrize(("given", "passed"), [(["allow=[mine,other]"], ["allow=[mine,other]"]), ([], [])])
+def test_a_tuning_may_build_what_its_session_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], passed: list[str]
+) -> None:
+    begun: list[list[str]] = []
+
+    class Process:
+        stdin = None
+
+        def __init__(self, command: list[str], **_: object) -> None:
+            begun.append(command)
+
+        def poll(self) -> int:
+            return 0
+
+    (tmp_path / "data.json").write_text('{"unit": "sequence"}')
+    command = [f"run={tmp_path}", "labels=l.csv", f"out={tmp_path / 'o.json'}", "learner=deep", *given]
+    learner, _ = loop_parts(compose("replay", command))
+    codec.dump(learner, tmp_path / "kept")
+    monkeypatch.setattr(tuning.subprocess, "Popen", Process)
+    for each in (seeded(learner, 1), codec.load(tmp_path / "kept")):
+        each.tuner.begin(pl.Series(["a", "b"]), Labels.of(np.arange(2), np.arange(2)), 0).end()
+    # A copy may build them, what was read from a file may not.
+    assert [[word for word in words if word.startswith("allow")] for words in begun] == [passed, []]

@@ -120,6 +120,8 @@ def test_fields_of_nested_records_are_columns(tmp_path: Path) -> None:
         assert list(source.columns) == [*flat, "tags"]
         rows = pl.concat(list(source.batches(flat, rows=1))).rows()
         assert rows == [(1, "a", "DE", "s1", 2), (2, "b", None, None, None)]
+    with pytest.raises(SchemaError, match=r"^frame: column v\.id is there twice: as a field of a record too$"):
+        EventSource.from_frame(pl.DataFrame({"v": [{"id": 1}], "v.id": [2]}))
     (tmp_path / "clash.ndjson").write_text('{"a": {"b": 1}, "a.b": 2}')
     with pytest.raises(DataError, match=r"clash\.ndjson: cannot be read .*a\.b"):
         EventSource.open(tmp_path / "clash.ndjson")

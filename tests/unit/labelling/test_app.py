@@ -70,6 +70,17 @@ def test_a_token_is_needed_beyond_this_machine(visit):
     assert visit(guarded=True).get(f"/enter?token={gate.token}").text.count(gate.token) == 1
 
 
+@pytest.mark.parametrize(("length", "shown"), [(100, True), (101, False)])
+def test_only_a_kind_that_can_be_said_again_is_filled_in(desk, visit, length, shown):
+    visitor = visit().enter()
+    item = visitor.item
+    # Kinds of the table of labels are of any length.
+    said = desk.session.say("ann", item, "anomalous", key=KEY, typology="q" * length)
+    assert said and visitor.post("/undo", json={"key": "u" * 16}).status_code == 200
+    page = visitor.post("/open", json={"item": item}).text
+    assert (f'value="{"q" * length}"' in page) == shown and 'maxlength="100"' in page
+
+
 def test_the_progress_tells_what_labels_have_decided(desk, visit, monkeypatch):
     monkeypatch.setattr(desk.session.learner.learner, "told", lambda: ["weights: <b>ngram</b> 60%"])
     assert '<p class="note">weights: &lt;b&gt;ngram&lt;/b&gt; 60%</p>' in visit().enter().get("/case").text

@@ -35,6 +35,11 @@ def test_a_letter_judges_and_the_next_case_comes(talk, desk):
     assert rows[0].item in shown and rows[1].item in shown and "1 label · 1 found" in shown
 
 
+def test_a_kind_that_is_too_long_is_refused(talk, desk):
+    assert "at most 100 characters" in talk(f"a {'k' * 101}", f"a {'k' * 100} // {'n' * 200}", "q")
+    assert [row.typology for row in desk.session.log.read()] == ["k" * 100]
+
+
 def test_undo_skip_escalate_and_the_score(talk, desk):
     shown = talk("x", "s", "e", "z", "u", "?", "f u7", "o s9-0", "n", "o nothing")
     verdicts = [row.verdict for row in desk.session.log.read()]

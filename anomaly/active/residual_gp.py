@@ -109,6 +109,13 @@ class ResidualGP(Learner):
             mean += weight * self.kernel_.row(self.labelled_.take(np.array([k])), marks)
         return mean
 
+    def told(self) -> list[str]:
+        """Return how far the score is still believed, once labels have told."""
+        trusted = self.high - self.low
+        if not len(self.weights_) or not trusted or not self.trust:
+            return []
+        return [f"the score without labels counts {self.slope_ / trusted:.0%} of what it did"]
+
     def _place_of(self, X: Items) -> Floats:
         """Return (k,) where the scores lie between the pool's least, 0, and its highest, 1."""
         low, high = self.range_

@@ -57,6 +57,10 @@ def test_labels_tell_how_far_the_score_is_believed() -> None:
     top = np.argsort(-X.scores)[:8]
     slopes = [ResidualGP(guided=0.0).fit(X).update(Labels.of(top, [v] * 8)).slope_ for v in (0, 1)]
     assert slopes[0] < 0.5 < slopes[1]
+    learner = ResidualGP(guided=0.0).fit(X)
+    assert learner.told() == []
+    (line,) = learner.update(Labels.of(top, [0] * 8)).told()
+    assert f"{learner.slope_ / 0.5:.0%}" in line
     assert ResidualGP(guided=0.0, trust=0.0).fit(X).update(Labels.of(top, [0] * 8)).slope_ == 0.5
 
 

@@ -22,7 +22,7 @@ def top_cases(data: ReportData) -> list[dict[str, Any]]:
     reasons = {_key(item): told for item, told in data.reasons.items()}
     cluster = {_key(m): k for k, row in enumerate(data.clusters, 1) for m in row["members"]}
     top = order.head(TOP).with_row_index("place", offset=1)
-    highest = max(float(top["score"].max() or 0), 1e-9) if len(top) else 1.0  # type: ignore[arg-type]
+    highest = max(float(top["score"].fill_null(0.0).to_numpy().max(initial=0.0)), 1e-9)
     rows = []
     for row in top.iter_rows(named=True):
         key = _key(row.get(data.key))

@@ -55,7 +55,8 @@ class Arrays:
             return array
         path = self.folder / f"{name}.npy"
         np.save(path, array)
-        return np.load(path, mmap_mode="r+")  # type: ignore[no-any-return]
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r+")
+        return mapped
 
 
 @contextmanager

@@ -130,7 +130,7 @@ class LabelledFolder:
 
     def _condition(self, events: pl.DataFrame, which: Which) -> pl.Expr:
         conditions = [pl.lit(True)]
-        for key, value in {} if which == "all" else which.items():  # type: ignore[union-attr]
+        for key, value in which.items() if isinstance(which, dict) else ():
             if key == "split":
                 conditions.append(pl.col("split") == value)
             else:
@@ -208,8 +208,10 @@ def _labels_file(level: str) -> str:
 
 
 def _which(file: Path, key: str, value: Any) -> Which | None:
-    if value is None or value == "all":
-        return value  # type: ignore[no-any-return]
+    if value is None:
+        return None
+    if value == "all":
+        return "all"
     if not isinstance(value, dict) or not value or set(value) - set(_KEYS):
         raise ConfigError(f"{file}: {key} is all or a mapping of {', '.join(_KEYS)}, got {value!r}")
     return value

@@ -3,6 +3,7 @@
     python benchmarks/models.py                          every model on every set with role `benchmark`, seeds 0, 1, 2
     python benchmarks/models.py --quick                  one seed, small and short, proc_receipt_010
     python benchmarks/models.py --models next_event_gru,contrastive --sets schonlau_sea
+    python benchmarks/models.py --jobs 16                sixteen cells at once, each of one thread
 
 Each cell is a process of `accuracy.py` with `model=<name> detector=none`; finished cells are kept below --work. A model
 earns its place on a set where its average precision is the best of all models, or behind it by no more than the spread
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +35,18 @@ def main(arguments: list[str] | None = None) -> None:
     args = _parser().parse_intermixed_args(arguments)
     sets, seeds = (args.sets or SMALL, [0]) if args.quick else (args.sets, args.seeds)
     overrides = [*(QUICK if args.quick else []), *args.overrides]
-    rows: list[dict[str, Any]] = []
-    for folder in find_folders(_root(), sets):
-        for seed in seeds:
-            for model in args.models:
-                row = cell(folder, seed, [f"model={model}", "detector=none", *overrides], args.work)
-                rows.append({"model": model, **row})
-                sys.stdout.write(f"{model} on {_line(rows[-1])}\n")
-                sys.stdout.flush()
-                _write(args.out, rows, overrides)
-    sys.stdout.write("\n" + draw(means(rows)))
+    wanted = list(product(find_folders(_root(), sets), seeds, args.models))
+    rows: dict[int, dict[str, Any]] = {}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        own = ["detector=none", *overrides]
+        running = {pool.submit(cell, f, s, [f"model={m}", *own], args.work): i for i, (f, s, m) in enumerate(wanted)}
+        for done in as_completed(running):
+            model = wanted[running[done]][2]
+            rows[running[done]] = {"model": model, **done.result()}
+            sys.stdout.write(f"{model} on {_line(rows[running[done]])}\n")
+            sys.stdout.flush()
+            _write(args.out, [rows[i] for i in sorted(rows)], overrides)
+    sys.stdout.write("\n" + draw(means([rows[i] for i in sorted(rows)])))
 
 
 def means(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -100,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--models", type=lambda text: text.split(","), default=list(MODELS), help="comma-separated")
     parser.add_argument("--sets", type=lambda text: text.split(","), help="names of sets, comma-separated")
     parser.add_argument("--seeds", type=lambda text: [int(s) for s in text.split(",")], default=[0, 1, 2])
+    parser.add_argument("--jobs", type=int, default=1, help="cells at once; set OMP_NUM_THREADS to share the cores")
     parser.add_argument("--quick", action="store_true", help="one seed, a small set, short trainings")
     parser.add_argument("--out", type=Path, default=result_path("models"), help="result file; a table beside it")
     parser.add_argument("--work", type=Path, default=WORK, help="folder of the finished cells")

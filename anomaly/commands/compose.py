@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from anomaly.commands.values import check_values
 from anomaly.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from omegaconf import DictConfig
 
@@ -33,6 +35,7 @@ _MAY_BE_NULL = ("labels", "init_from", "history.path", "database", "import", "ex
 _FOREIGN = re.compile(r"[^,\[\]{}:]*[^\x00-\x7F][^,\[\]{}:]*")
 """An item of a list, or the whole value, with other letters than those of ASCII."""
 _BEFORE_BRACE = re.compile(r"(\\*)\$\{")
+_HYDRA = RLock()
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,24 @@ def _compose(command: str, overrides: Sequence[str], file: str | None = None) ->
         raise ConfigError(f"config={file}: no such file")
     folder, name = (conf_folder(), command) if file is None else (Path(file).resolve().parent, Path(file).name)
     try:
-        with hydra.initialize_config_dir(config_dir=str(folder), version_base="1.3"):
+        with _hydra_to_itself(), hydra.initialize_config_dir(config_dir=str(folder), version_base="1.3"):
             return hydra.compose(name, list(overrides))
     # Hydra has a ValueError of its own where a group that is needed is null.
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise ConfigError(_explain(command, overrides, error)) from error
+
+
+@contextmanager
+def _hydra_to_itself() -> Iterator[None]:
+    """Set Hydra's global state aside: other threads compose too, and the caller may be an application of Hydra's."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    with _HYDRA:
+        callers, GlobalHydra.instance().hydra = GlobalHydra.instance().hydra, None
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra = callers
 
 
 @cache

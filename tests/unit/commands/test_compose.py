@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import hydra
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -112,3 +114,18 @@ def test_composing_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     compose("train", NEEDED)
     assert list(tmp_path.iterdir()) == []
     assert not GlobalHydra.instance().is_initialized()
+
+
+def test_several_threads_compose_at_once() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda seed: compose("train", [f"seed={seed}"], {"run": "x", "events.path": "x.csv"}), range(12))
+        )
+    assert [each.values["seed"] for each in found] == list(range(12))
+
+
+def test_an_application_of_hydra_keeps_its_own(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("answer: 42\n")
+    with hydra.initialize_config_dir(config_dir=str(tmp_path), version_base="1.3"):
+        assert compose("train", ["seed=7"], {"run": "x", "events.path": "x.csv"}).values["seed"] == 7
+        assert hydra.compose("own").answer == 42

@@ -58,6 +58,7 @@ class Encoder(nn.Module, ABC):
     ) -> tuple[Tensor, Tensor]:
         """Return the states before and after each event (T, D), given what is known before each sequence's first.
 
+        They are float32, under autocast too: to add up the states of a long sequence in bf16 loses the later ones.
         No sequence is longer than `longest`, a number of the host's: to ask a device for it is to wait for the device.
         """
 
@@ -89,7 +90,8 @@ class GRUEncoder(Encoder):
         state_KND = start_ND.tanh().expand(self.gru.num_layers, -1, -1).contiguous()
         if carry is not None and carry.state_KND is not None:
             state_KND = carry.state_KND
-        hidden_NLD, last_KND = self.gru(x_NLD, state_KND)
+        with _single_precision(x_NLD):
+            hidden_NLD, last_KND = self.gru(x_NLD.float(), state_KND.float())
         if carry is not None:
             carry.state_KND = last_KND
         return before_and_after(_led_by(state_KND[-1], hidden_NLD), place_T)
@@ -113,7 +115,8 @@ class LSTMEncoder(Encoder):
         cell_KND = torch.zeros_like(hidden_KND)
         if carry is not None and carry.state_KND is not None:
             hidden_KND, cell_KND = (part.contiguous() for part in carry.state_KND.chunk(2))
-        hidden_NLD, last = self.lstm(x_NLD, (hidden_KND, cell_KND))
+        with _single_precision(x_NLD):
+            hidden_NLD, last = self.lstm(x_NLD.float(), (hidden_KND.float(), cell_KND.float()))
         if carry is not None:
             carry.state_KND = torch.cat(last)
         return before_and_after(_led_by(hidden_KND[-1], hidden_NLD), place_T)
@@ -226,6 +229,11 @@ def before_and_after(states_NMD: Tensor, place_T: Tensor) -> tuple[Tensor, Tenso
     # Every sequence has one state more than it has events.
     before_T = place_T + place_T.div(max(longest, 1), rounding_mode="floor")
     return states_PD.index_select(0, before_T), states_PD.index_select(0, before_T + 1)
+
+
+def _single_precision(x: Tensor) -> torch.autocast:
+    """Leave mixed precision: where bf16 is asked for cuDNN's cells take float16, too narrow for unscaled gradients."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _led_by(start_ND: Tensor, x_NLD: Tensor) -> Tensor:

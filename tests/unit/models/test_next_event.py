@@ -143,6 +143,19 @@ def test_open_ends_are_not_predicted(store_of: Make, model_of: Make, batch_of: M
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("closed", [True, False])
+def test_mixed_precision_learns_from_open_and_closed_ends(
+    cell: str, closed: bool, store_of: Make, model_of: Make, batch_of: Make
+) -> None:
+    store = store_of([4, 5], closed=closed)
+    model = model_of(store, cell)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model.training_loss(batch_of(store))
+    loss.backward()
+    assert loss.isfinite() and all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_the_population_is_entity_0(cell: str, store_of: Make, model_of: Make, batch_of: Make) -> None:
     store = store_of([6, 9, 3])
     model, batch = model_of(store, cell), batch_of(store)

@@ -214,3 +214,13 @@ def test_tokens_end_to_end_are_tokens_side_by_side(
         packed = model(*batch)
     for found, expected in zip(packed, plain, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_states_are_of_single_precision_where_products_are_not(cell: str) -> None:
+    model, (x, start, cu, longest) = encoder(cell), events([7, 1, 40])
+    with torch.autocast("cpu", torch.bfloat16):
+        before, after = model(x, start, cu, longest)
+    assert before.dtype == after.dtype == torch.float32
+    whole, _ = model(x, start, cu, longest)
+    torch.testing.assert_close(before, whole, atol=5e-2, rtol=5e-2)

@@ -38,6 +38,8 @@ SCHEMA: dict[str, Any] = {
     "known_at": _TIME,
     "recorded_at": _TIME,
     "model_version": pl.String,
+    "taken_at": _TIME,
+    "chosen_at": _TIME,
     "policy": pl.String,
     "probability": pl.Float64,
     "score_seen": pl.Boolean,
@@ -72,6 +74,7 @@ class Label:
     event_time, known_at, recorded_at : microseconds since 1970 UTC: when it happened, when it could be known, when it
         was written
     model_version : of the run that ranked the item
+    taken_at, chosen_at : since when the annotator held the item, and when it was chosen for them, as times above
     policy, probability : how the item was chosen, and with which probability
     score_seen : whether the annotator had asked for the score
     duration_ms : time on screen
@@ -90,6 +93,8 @@ class Label:
     event_time: int | None = None
     known_at: int | None = None
     model_version: str | None = None
+    taken_at: int | None = None
+    chosen_at: int | None = None
     policy: str | None = None
     probability: float | None = None
     score_seen: bool = False

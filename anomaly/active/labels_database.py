@@ -18,7 +18,10 @@ except ImportError as error:
     raise AnomalyError("labels are kept through SQLAlchemy: pip install 'anomaly[label]'") from error
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
+
+    from sqlalchemy import Column, Table
 
 _WAIT_MS = 10_000
 _MAKING = 0x6C6162656C73
@@ -50,6 +53,10 @@ def connect(where: Path | str, *, read_only: bool = False) -> Engine:
                 _make(connection)
             elif not inspect(connection).has_table("labels"):
                 raise none_yet
+            elif any(_lacks(connection)):
+                raise ArtifactError(
+                    f"{shown(where)}: made by an older version; `anomaly label` on it brings it up to date"
+                )
     except ArtifactError:
         engine.dispose()
         raise
@@ -75,6 +82,18 @@ def _make(connection: Connection) -> None:
         # Two first starts at once would both find no table, and both make it.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MAKING})")
     metadata.create_all(connection)
+    for table, column in _lacks(connection):
+        kind = column.type.compile(connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+
+
+def _lacks(connection: Connection) -> Iterator[tuple[Table, Column[Any]]]:
+    """Yield the columns that came in after a database was made; all of them may be null."""
+    from anomaly.active.labels_schema import metadata
+
+    for table in metadata.sorted_tables:
+        there = {column["name"] for column in inspect(connection).get_columns(table.name)}
+        yield from ((table, column) for column in table.columns if column.name not in there)
 
 
 def _sqlite(path: Path, read_only: bool) -> Engine:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ITEM, EVENT = ("item", "sequence", "id"), ("item", "id")
 """Columns that name a labelled item, the first that is there; of an event its sequence says too little."""
-_TIMES = ("event_time", "known_at", "recorded_at")
+_TIMES = tuple(name for name, kind in SCHEMA.items() if kind == SCHEMA["recorded_at"])
 _TEXTS = {*ITEM, *(name for name, kind in SCHEMA.items() if kind == pl.String)}
 """Columns of a CSV that are text whatever they look like: 007 is no number."""
 _OWN = ("seq", "supersedes")

@@ -50,6 +50,8 @@ labels = Table(
     Column("known_at", BigInteger),
     Column("recorded_at", BigInteger, nullable=False),
     Column("model_version", Text),
+    Column("taken_at", BigInteger),
+    Column("chosen_at", BigInteger),
     Column("policy", Text),
     Column("probability", Float),
     Column("score_seen", Boolean, nullable=False),
@@ -76,6 +78,7 @@ leases = Table(
     Column("probability", Float),
     Column("spare", Boolean, nullable=False),
     Column("taken_at", BigInteger, nullable=False),
+    Column("chosen_at", BigInteger),
     Column("expires_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("session", "item"),
 )

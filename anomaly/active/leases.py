@@ -20,6 +20,7 @@ class Lease:
     policy, probability : what chose the case, and with which chance
     spare : whether it is kept back for a cut network, in place of being shown
     taken_at, expires_at : microseconds since 1970 UTC
+    chosen_at : when it was chosen, which can be after it was taken for a spare, or before it was handed back
     """
 
     item: str
@@ -28,6 +29,7 @@ class Lease:
     probability: float | None
     spare: bool
     taken_at: int
+    chosen_at: int | None
     expires_at: int
 
 
@@ -58,9 +60,16 @@ class Leases:
         return found[0] if found else None
 
     def take(
-        self, item: str, annotator: str, policy: str = "", probability: float | None = None, *, spare: bool = False
+        self,
+        item: str,
+        annotator: str,
+        policy: str = "",
+        probability: float | None = None,
+        *,
+        chosen_at: int | None = None,
+        spare: bool = False,
     ) -> Lease | None:
-        """Hold a case, or renew the hold on one's own; None where somebody else holds it."""
+        """Hold a case, chosen now unless stated, or renew the hold on one's own; None where somebody else holds it."""
         from sqlalchemy import or_
         from sqlalchemy.exc import IntegrityError
 
@@ -76,7 +85,8 @@ class Leases:
                 free = or_(leases.c.annotator == annotator, leases.c.expires_at <= moment)
                 connection.execute(leases.delete().where(*self._own(), leases.c.item == item, free))
                 taken = moment if holder is None else holder.taken_at
-                lease = Lease(item, annotator, policy, probability, spare, taken, moment + self._length)
+                until = moment + self._length
+                lease = Lease(item, annotator, policy, probability, spare, taken, chosen_at or moment, until)
                 connection.execute(leases.insert().values(session=self.log.session, **vars(lease)))
                 return lease
         except IntegrityError:

@@ -116,6 +116,16 @@ class Ledger:
         found = [self.decision(item) for item in self.words]
         return sorted((row for row in found if row is not None), key=lambda row: self.chosen[row.item].seq)
 
+    def choices(self) -> tuple[list[str], list[int], list[int]]:
+        """Return for whom the items of `decisions` were chosen, since when they were held, and when they were chosen.
+
+        Microseconds since 1970 UTC; what was not chosen but brought in came when it was written.
+        """
+        rows = [self.chosen[row.item] for row in self.decisions()]
+        drawn = [row.chosen_at or row.recorded_at for row in rows]
+        held = [min(row.taken_at or moment, moment) for row, moment in zip(rows, drawn, strict=True)]
+        return [row.annotator for row in rows], held, drawn
+
     def disputes(self) -> list[str]:
         """Return the items that wait for a lead: opinions differ, or somebody handed them up."""
         return [item for item, words in self.words.items() if words and self._waits(item)]

@@ -11,7 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from anomaly.active import estimates
-from anomaly.active.estimates import Estimate
+from anomaly.active.estimates import Estimate, Reach
 from anomaly.active.labels import VERDICTS, Label, is_text
 from anomaly.active.labels_log import now
 from anomaly.active.learner import ActiveLearner, Taught
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 SEARCH = "search"
 """Policy of a case that was looked for."""
+SPARE = "spare"
+"""Policy of a case that was judged while it was kept back: no draw, since those that were wanted again have another."""
+
+_HOW = ("policy", "probability", "taken_at", "chosen_at")
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,8 @@ class LabelSession:
             self._read()
             policy = LEAD if lead and self._disputed(annotator, item) else SEARCH
             mine = self.leases.of(annotator, item)
-            lease = self.leases.take(item, annotator, *((mine.policy, mine.probability) if mine else (policy, None)))
+            how = (mine.policy, mine.probability) if mine else (policy, None)
+            lease = self.leases.take(item, annotator, *how, chosen_at=mine.chosen_at if mine else None)
             if lease is not None:
                 self._put_back(annotator, item)
             return lease
@@ -228,11 +233,13 @@ class LabelSession:
         with self._lock:
             self._read()
             taught, pairs = self.learner.taught, self.ledger.pairs()
+            verdicts = [each.verdict for each in taught]
             estimate = estimates.progress(
                 len(self.places),
-                [each.verdict for each in taught],
+                verdicts,
                 [each.probability for each in taught],
                 [each.policy for each in taught],
+                reach=Reach.of(verdicts, *self.ledger.choices()),
             )
             return Progress(
                 estimate.n_labels,
@@ -304,18 +311,12 @@ class LabelSession:
         """Return how a word came about; a correction was chosen as what it corrects was."""
         time = self.times[self.places[item]] if self.times is not None else None
         chosen = before or lease
-        policy, chance = (chosen.policy, chosen.probability) if chosen else (SEARCH, None)
+        how: dict[str, Any] = {name: getattr(chosen, name) for name in _HOW} if chosen else {"policy": SEARCH}
         if lead and self._disputed(annotator, item):
-            policy = LEAD
-        elif policy == LEAD and not lead:
-            policy = SEARCH
-        return {
-            "policy": policy,
-            "probability": chance,
-            "event_time": time,
-            "known_at": now(),
-            "model_version": self.model_version,
-        }
+            how["policy"] = LEAD
+        elif how["policy"] == LEAD and not lead:
+            how["policy"] = SEARCH
+        return {**how, "event_time": time, "known_at": now(), "model_version": self.model_version}
 
     def _disputed(self, annotator: str, item: str) -> bool:
         """Whether an item waits for a lead because of what others said."""
@@ -333,7 +334,7 @@ class LabelSession:
         return held
 
     def _hand_back(self, annotator: str, word: Label) -> None:
-        if self.leases.take(word.item, annotator, word.policy or "", word.probability):
+        if self.leases.take(word.item, annotator, word.policy or "", word.probability, chosen_at=word.chosen_at):
             self._put_back(annotator, word.item)
 
     def _put_back(self, annotator: str, kept: str) -> None:
@@ -363,8 +364,8 @@ class LabelSession:
                 return None
             item = str(self.learner.items.ids[int(choice.items[0])])
             chance = float(choice.probabilities[0])
-            probability = chance if 0 < chance <= 1 else None
-            lease = self.leases.take(item, annotator, choice.policies[0], probability, spare=spare)
+            how = (choice.policies[0], chance if 0 < chance <= 1 else None)
+            lease = self.leases.take(item, annotator, *((SPARE, None) if spare else how), spare=spare)
             if lease is not None:
                 return lease
             closed = closed | {item}

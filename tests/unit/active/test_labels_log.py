@@ -39,6 +39,8 @@ def test_rows_come_back_as_they_were_written(log):
         event_time=1,
         known_at=2,
         model_version="1",
+        taken_at=5,
+        chosen_at=6,
         policy="audit",
         probability=0.1,
         score_seen=True,
@@ -49,6 +51,27 @@ def test_rows_come_back_as_they_were_written(log):
     assert replace(written, seq=0, recorded_at=0) == label
     assert log.read() == [written] and log.read(after=1) == []
     assert dict(log.frame().schema) == SCHEMA
+
+
+def test_a_database_of_an_older_version_goes_on(tmp_path):
+    path = tmp_path / "labels.sqlite"
+    with LabelLog(path) as log:
+        log.append(Label("a", "normal", "ann", key="k"))
+        Leases(log).take("b", "bob")
+    with sqlite3.connect(path) as old:
+        for table, column in (("labels", "taken_at"), ("labels", "chosen_at"), ("leases", "chosen_at")):
+            old.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    old.close()
+    with pytest.raises(ArtifactError, match="older version"):
+        LabelLog(path, read_only=True)
+    with LabelLog(path) as log:
+        assert [(row.item, row.chosen_at) for row in log.read()] == [("a", None)]
+        assert [lease.chosen_at for lease in Leases(log).held()] == [None]
+        assert log.append(Label("c", "normal", "ann", chosen_at=7)).seq == 2
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"), sqlite3.connect(path) as raw:
+            raw.execute("DELETE FROM labels")
+    with LabelLog(path, read_only=True) as log:
+        assert [row.chosen_at for row in log.read()] == [None, 7]
 
 
 def test_a_key_counts_once(log):

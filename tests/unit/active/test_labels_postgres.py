@@ -99,6 +99,17 @@ def test_rows_come_back_and_keys_count_once(log: LabelLog) -> None:
     assert log.frame()["known_at"].dt.timestamp("us").to_list() == [5, None]
 
 
+def test_a_database_of_an_older_version_goes_on(server: str) -> None:
+    with LabelLog(server, session="old") as log:
+        log.append(Label("a", "normal", "ann"))
+        with log.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE labels DROP COLUMN taken_at, DROP COLUMN chosen_at")
+            connection.exec_driver_sql("ALTER TABLE leases DROP COLUMN chosen_at")
+    with LabelLog(server, session="old") as log:
+        log.append(Label("b", "normal", "ann", chosen_at=7))
+        assert [row.chosen_at for row in log.read()] == [None, 7]
+
+
 @pytest.mark.parametrize(
     "statement",
     ["UPDATE labels SET verdict = 'normal'", "DELETE FROM labels", "TRUNCATE labels", "TRUNCATE labels CASCADE"],

@@ -11,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly.active.estimates import Reach
 from anomaly.active.items import Items
 from anomaly.active.labels import Label
 from anomaly.active.labels_log import LabelLog
 from anomaly.active.learner import ActiveLearner
 from anomaly.active.leases import Leases
 from anomaly.active.ledger import BLIND, LEAD, Ledger, kappa
-from anomaly.active.session import SEARCH, LabelSession
+from anomaly.active.session import SEARCH, SPARE, LabelSession
 from anomaly.active.strategies import Audited, Top
 from anomaly.base import FeatureMatrix
 from anomaly.errors import DataError
@@ -407,6 +408,44 @@ def test_spares_are_held_and_become_the_next_cases(start):
     assert session.next("ann") == first
     session.say("ann", spares[0], "normal", key="k")
     assert session.next("ann") == first
+
+
+def test_a_spare_is_no_draw_until_it_is_wanted_for_the_screen(start):
+    session = start()
+    judge(session, "ann", "normal", "k0")
+    session.next("ann")
+    spare, other = session.spares("ann", 2)
+    assert {spare.policy, other.policy} == {SPARE} and spare.probability is None
+    session.say("ann", other.item, "normal", key="k1")
+    assert spare.item in [judge(session, "ann", "anomalous", f"{k}") for k in range(N - 2)]
+    offline, shown = (next(r for r in session.judged() if r.item == lease.item) for lease in (other, spare))
+    assert (offline.policy, offline.probability, offline.taken_at) == (SPARE, None, other.taken_at)
+    assert shown.policy != SPARE and shown.probability is not None
+    assert shown.taken_at == spare.taken_at < shown.chosen_at
+
+
+def test_what_is_taken_back_and_said_again_was_chosen_when_it_was_first(start):
+    session = start()
+    item = judge(session, "ann", "normal", "k0")
+    first = session.judged()[0]
+    judge(session, "bob", "normal", "k1")
+    assert session.undo("ann", key="u") == item
+    assert judge(session, "ann", "anomalous", "k2") == item
+    again = session.judged()[-1]
+    assert again.item == item and again.chosen_at == first.chosen_at and again.probability == first.probability
+    assert session.ledger.choices()[0] == ["bob", "ann"]
+
+
+def test_what_another_held_at_a_draw_was_out_of_reach(start):
+    session = start()
+    theirs = session.next("bob")
+    mine = session.next("ann")
+    session.say("ann", mine.item, "anomalous", key="k0")
+    session.say("bob", theirs.item, "anomalous", key="k1")
+    who, taken, chosen = session.ledger.choices()
+    assert who == ["ann", "bob"] and taken == chosen and chosen[1] < chosen[0]
+    reach = Reach.of([1, 1], who, taken, chosen)
+    assert reach.gone.tolist() == reach.found.tolist() == [1, 0]
 
 
 def test_a_late_word_counts_though_another_has_the_case(start):

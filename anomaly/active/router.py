@@ -26,13 +26,15 @@ class Router(Learner):
     """Rank by the first learner until another has ranked hidden labels better.
 
     Whenever the labels have doubled, each learner ranks every fifth of them by the other four, among a draw of unknown
-    items. A learner takes over if it was better by more than one standard error of the difference.
+    items. A learner takes over if it was better by more than one standard error of the difference. Where hardly a
+    label is normal nothing is compared: the present one finds what it is asked for, and to rank hidden anomalies above
+    a thousand others says little of a large pool.
 
     Parameters
     ----------
     learners : name to learner; the first begins
     first : labels at which they are compared for the first time
-    folds : parts of the labels
+    folds : parts of the labels; as many must be normal, so that there is one for each
     crowd : unknown items among which hidden labels are ranked
 
     Attributes
@@ -70,9 +72,10 @@ class Router(Learner):
         self.evidence_: list[dict[str, float | str]] = []
         count = self.first
         while count <= len(known):
-            figures = self._figures(known[:count])
+            enough = int((known[:count].verdicts == 0).sum()) >= self.folds
+            figures = self._figures(known[:count]) if enough else {}
             # Without an anomalous label there is nothing to be found.
-            if len(figures[self.chosen_]):
+            if len(figures.get(self.chosen_, ())):
                 self.chosen_ = _winner(self.chosen_, figures)
                 row: dict[str, float | str] = {"labels": count, "chosen": self.chosen_}
                 row |= {name: float(np.mean(values)) for name, values in figures.items()}
@@ -93,7 +96,7 @@ class Router(Learner):
 
     def told(self) -> list[str]:
         """Return who leads, how hidden labels were ranked by each when they were last compared, and what it says."""
-        why = f"no other was compared yet; that is at {self.first} labels"
+        why = f"no other was compared yet; that is at {self.first} labels, {self.folds} of them normal"
         if self.evidence_:
             last = self.evidence_[-1]
             figures = ", ".join(f"{name} {last[name]:.3f}" for name in self.learners)

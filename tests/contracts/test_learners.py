@@ -153,10 +153,21 @@ def test_the_router_goes_to_whoever_ranks_hidden_labels_better() -> None:
     assert [row["labels"] for row in evidence] == [20, 40]
     assert router.told()[0].startswith("residual_gp leads (average precision of hidden labels, 40 given: weights 0.")
     leads, weights = router.update(labels[:19]).told()
-    assert leads == "weights leads (no other was compared yet; that is at 20 labels)" and weights.startswith(
-        "weights: "
+    assert (
+        leads == "weights leads (no other was compared yet; that is at 20 labels, 5 of them normal)"
+        and weights.startswith("weights: ")
     )
     assert all(row["residual_gp"] > row["weights"] for row in evidence)  # type: ignore[operator]
+
+
+def test_where_all_that_is_asked_is_anomalous_nothing_takes_over() -> None:
+    X, found = crowd(), np.flatnonzero(np.arange(240) % 6 == 0)
+    labels = Labels.of(np.r_[found[:36], 1, 2, 3, 4], np.r_[np.ones(36), np.zeros(4)])
+    router = Router(learners={"weights": MemberWeights(), "residual_gp": ResidualGP()}, first=20, crowd=100).fit(X)
+    assert router.update(labels).chosen_ == "weights" and not router.evidence_
+    other = Labels.of(np.r_[labels.items, 5], np.r_[labels.verdicts, 0])
+    router.first = len(other)
+    assert router.update(other).evidence_
 
 
 class AsScored(Learner):

@@ -1,6 +1,6 @@
 """What two items may have in common, as both processes over labels read it: a place, and values that few hold.
 
-Shapes: n items, d embedding columns.
+Shapes: n and j items, d embedding columns.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from anomaly.active.items import Items
 
     Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
 
 
 class Space(Estimator):
@@ -69,3 +70,10 @@ class RareValues(Estimator):
         place = np.minimum(np.searchsorted(self.known_, X.links.codes), len(self.known_) - 1)
         known = self.known_[place] == X.links.codes
         return np.append(0, np.cumsum(known))[X.links.offsets], place[known]
+
+
+def near(A_nd: NDArray[np.float32], B_jd: NDArray[np.float32]) -> Floats:
+    """Return (n, j) exp(-d^2 / 2)."""
+    square = (A_nd**2).sum(1)[:, None] + (B_jd**2).sum(1)[None] - 2 * A_nd @ B_jd.T
+    likeness: Floats = np.exp(-0.5 * np.maximum(square, 0.0)).astype(np.float64)
+    return likeness

@@ -2,8 +2,8 @@
 
 Item i, drawn with chance q among those not yet judged, stands for 1 / q of them: what was found before plus y / q is an
 unbiased estimate of the number of anomalies (Horvitz and Thompson 1952; for adaptive choice Farquhar et al. 2021).
-What others hold at a draw cannot be drawn either, so that it counts as found before, once it is judged. A draw that is
-skipped or waits for a lead counts once it is judged.
+What others hold at a draw cannot be drawn either, so that it counts as found before, once it is judged. What is skipped
+or waits for a lead does not count until it is judged: where much is, and most of it anomalous, the estimate is low.
 
 Shapes: l judged items, in the order in which they were.
 """
@@ -81,7 +81,7 @@ class Estimate:
     ----------
     n_items, n_labels, n_found, n_audited : counts
     precision : share of anomalous among the last `recent` labels; NaN without labels
-    prevalence : unbiased estimate of the share of anomalous items; NaN without an audit
+    prevalence : estimate of the share of anomalous items, unbiased where nothing is put off; NaN without an audit
     low, high : interval of the prevalence
     recall_low : share of the anomalies found already, at least
     stop : reason why it is time to stop, "" while it is not

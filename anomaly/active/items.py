@@ -27,7 +27,7 @@ OWNER = np.uint64(1) << np.uint64(63)
 
 @dataclass(frozen=True)
 class Links:
-    """Values that items share, ragged: item i holds ``codes[offsets[i]:offsets[i + 1]]``.
+    """Values that items share, ragged: item i holds ``codes[offsets[i]:offsets[i + 1]]``, none of them twice.
 
     Attributes
     ----------

@@ -53,10 +53,6 @@ def connect(where: Path | str, *, read_only: bool = False) -> Engine:
                 _make(connection)
             elif not inspect(connection).has_table("labels"):
                 raise none_yet
-            elif any(_lacks(connection)):
-                raise ArtifactError(
-                    f"{shown(where)}: made by an older version; `anomaly label` on it brings it up to date"
-                )
     except ArtifactError:
         engine.dispose()
         raise
@@ -85,6 +81,11 @@ def _make(connection: Connection) -> None:
     for table, column in _lacks(connection):
         kind = column.type.compile(connection.dialect)
         connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
+
+
+def columns_of(engine: Engine) -> set[str]:
+    """Return the names of the columns that the table of labels has."""
+    return {column["name"] for column in inspect(engine).get_columns("labels")}
 
 
 def _lacks(connection: Connection) -> Iterator[tuple[Table, Column[Any]]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from anomaly.active.labels import Label, frame
-from anomaly.active.labels_database import WriterLock, connect, reason, shown
+from anomaly.active.labels_database import WriterLock, columns_of, connect, reason, shown
 from anomaly.errors import ArtifactError, DataError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class LabelLog:
         self._lock = WriterLock(file) if file is not None and not read_only else None
         try:
             self.engine: Engine = connect(where, read_only=read_only)
+            self._there = columns_of(self.engine)
         except Exception:  # Whatever it was goes on upward; the writer's lock must not stay behind.
             self.close()
             raise
@@ -110,7 +111,8 @@ class LabelLog:
 
         from anomaly.active.labels_schema import labels
 
-        columns = [labels.c[name] for name in Label.__dataclass_fields__]
+        # A table of an older version, which is only read, lacks some.
+        columns = [labels.c[name] for name in Label.__dataclass_fields__ if name in self._there]
         rows = connection.execute(
             select(*columns).where(labels.c.session == self.session, *where).order_by(labels.c.seq)
         )

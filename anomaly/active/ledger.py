@@ -119,10 +119,10 @@ class Ledger:
     def choices(self) -> tuple[list[str], list[int], list[int]]:
         """Return for whom the items of `decisions` were chosen, since when they were held, and when they were chosen.
 
-        Microseconds since 1970 UTC; what was not chosen but brought in came when it was written.
+        Microseconds since 1970 UTC; what was no draw, such as a spare, could be drawn until it was judged.
         """
         rows = [self.chosen[row.item] for row in self.decisions()]
-        drawn = [row.chosen_at or row.recorded_at for row in rows]
+        drawn = [(row.probability and row.chosen_at) or row.recorded_at for row in rows]
         held = [min(row.taken_at or moment, moment) for row, moment in zip(rows, drawn, strict=True)]
         return [row.annotator for row in rows], held, drawn
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from scipy import sparse
 
-from anomaly.active.alike import RareValues, Space
+from anomaly.active.alike import RareValues, Space, near
 from anomaly.active.items import MEMBERS, OWNER
 from anomaly.active.leaves import LeafMap
 from anomaly.base import Estimator
@@ -119,13 +119,6 @@ class Likeness(Estimator):
         weight = self.values_.rare_[place[kept]] + 1e-9
         length = np.sqrt(np.bincount(item, weight**2, minlength=len(X)))
         return sparse.csr_matrix((weight / length[item], (item, place[kept])), shape=(len(X), len(known)))
-
-
-def near(A_nd: NDArray[np.float32], B_jd: NDArray[np.float32]) -> Floats:
-    """Return (n, j) exp(-d^2 / 2)."""
-    square = (A_nd**2).sum(1)[:, None] + (B_jd**2).sum(1)[None] - 2 * A_nd @ B_jd.T
-    likeness: Floats = np.exp(-0.5 * np.maximum(square, 0.0)).astype(np.float64)
-    return likeness
 
 
 def _evidence(X: Items) -> Floats:

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from scipy.linalg import solve
 
-from anomaly.active.likeness import Likeness, near
+from anomaly.active.alike import near
+from anomaly.active.likeness import Likeness
 from anomaly.base import Estimator
 from anomaly.metrics.ranking import average_precision
 

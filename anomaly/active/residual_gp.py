@@ -98,15 +98,12 @@ class ResidualGP(Learner):
         return Belief(mean, np.sqrt(np.maximum(self._variance, 0.0)))
 
     def score(self, X: Items) -> Floats:
-        """Return (k,) the posterior mean of other items, at the cost of one kernel row per label."""
+        """Return (k,) the posterior mean of other items."""
         mean = self.low + self.slope_ * self._place_of(X)
         if self.forest_ is not None:
             mean += self.guided * self.forest_.score(X)
-        if not len(self.weights_):
-            return mean
-        marks = self.kernel_.marks(X)
-        for k, weight in enumerate(self.weights_):
-            mean += weight * self.kernel_.row(self.labelled_.take(np.array([k])), marks)
+        if len(self.weights_):
+            mean += self.kernel_.sums(self.weights_, self.labelled_, self.kernel_.marks(X))
         return mean
 
     def told(self) -> list[str]:

@@ -96,7 +96,9 @@ class Router(Learner):
 
     def told(self) -> list[str]:
         """Return who leads, how hidden labels were ranked by each when they were last compared, and what it says."""
-        why = f"no other was compared yet; that is at {self.first} labels, {self.folds} of them normal"
+        why = (
+            f"no other compared yet: that is at {self.first} labels and at every doubling, {self.folds} of them normal"
+        )
         if self.evidence_:
             last = self.evidence_[-1]
             figures = ", ".join(f"{name} {last[name]:.3f}" for name in self.learners)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SEARCH = "search"
 """Policy of a case that was looked for."""
 SPARE = "spare"
-"""Policy of a case that was judged while it was kept back: no draw, since those that were wanted again have another."""
+"""Policy of a case that was judged while it was kept back; no draw, since what was wanted again has another."""
 
 _HOW = ("policy", "probability", "taken_at", "chosen_at")
 
@@ -138,8 +138,8 @@ class LabelSession:
             self._read()
             policy = LEAD if lead and self._disputed(annotator, item) else SEARCH
             mine = self.leases.of(annotator, item)
-            how = (mine.policy, mine.probability) if mine else (policy, None)
-            lease = self.leases.take(item, annotator, *how, chosen_at=mine.chosen_at if mine else None)
+            how = (mine.policy, mine.probability, mine.chosen_at) if mine and not mine.spare else (policy, None, None)
+            lease = self.leases.take(item, annotator, *how[:2], chosen_at=how[2])
             if lease is not None:
                 self._put_back(annotator, item)
             return lease
@@ -294,9 +294,11 @@ class LabelSession:
     def _taught(self, row: Label) -> Taught:
         """Return a verdict as it counts; however it was settled, the item was chosen as it was first."""
         chosen = self.ledger.chosen[row.item]
-        chance = float("nan") if chosen.probability is None else chosen.probability
+        # What was chosen among the items of another run is no draw from these.
+        drawn = chosen.model_version == self.model_version and chosen.probability
+        chance, policy = (drawn, chosen.policy or "") if drawn else (float("nan"), "")
         confidence = 1.0 if row.confidence is None else max(row.confidence, 0.01)
-        return Taught(self.places[row.item], VERDICTS[row.verdict], confidence, chosen.policy or "", chance)
+        return Taught(self.places[row.item], VERDICTS[row.verdict], confidence, policy, chance)
 
     def _write(self, label: Label, lease: Lease | None) -> Label:
         written = self.log.append(label)

@@ -36,7 +36,7 @@ def crowd(n: int = 240, seed: int = 0) -> Items:
         "aggregates": FeatureMatrix(looks, ("w", "x", "y", "z")),
         EMBEDDING: FeatureMatrix(rng.normal(size=(n, 3)).astype(np.float32), ("e0", "e1", "e2")),
     }
-    links = Links(np.arange(n + 1) * 2, rng.integers(0, 60, 2 * n).astype(np.uint64))
+    links = Links(np.arange(n + 1) * 2, rng.integers([0, 30], [30, 60], (n, 2)).ravel().astype(np.uint64))
     return Items(pl.Series([f"i{k}" for k in range(n)]), members.sum(1).astype(np.float64), views, links)
 
 
@@ -154,7 +154,7 @@ def test_the_router_goes_to_whoever_ranks_hidden_labels_better() -> None:
     assert router.told()[0].startswith("residual_gp leads (average precision of hidden labels, 40 given: weights 0.")
     leads, weights = router.update(labels[:19]).told()
     assert (
-        leads == "weights leads (no other was compared yet; that is at 20 labels, 5 of them normal)"
+        leads == "weights leads (no other compared yet: that is at 20 labels and at every doubling, 5 of them normal)"
         and weights.startswith("weights: ")
     )
     assert all(row["residual_gp"] > row["weights"] for row in evidence)  # type: ignore[operator]

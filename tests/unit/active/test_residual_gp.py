@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,17 @@ def test_other_items_are_scored_as_the_pool_is() -> None:
     X = items()
     learner = ResidualGP(guided=0.0).fit(X).update(Labels.of([3, 90, 40, 77], [1, 0, 1, 0]))
     np.testing.assert_allclose(learner.score(X.take(np.arange(50))), learner.rank()[:50], atol=1e-5)
+
+
+def test_a_sum_of_likenesses_is_that_of_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, rng = items(), np.random.default_rng(1)
+    # Some items hold several values, some none.
+    X = replace(X, links=Links(np.r_[0, 0, 3, np.arange(3, 151)], (np.arange(150) % 50).astype(np.uint64)))
+    kernel = ItemKernel().fit(X)
+    marks, named, weights = kernel.marks(X), np.array([3, 90, 0, 1, 77]), rng.normal(size=5)
+    rows = [kernel.row(marks.take(np.array([k])), marks) for k in named]
+    monkeypatch.setattr("anomaly.active.kernel._ROWS", 64)
+    np.testing.assert_allclose(kernel.sums(weights, marks.take(named), marks), weights @ np.stack(rows), atol=1e-5)
 
 
 def test_labels_tell_how_far_the_score_is_believed() -> None:

@@ -19,7 +19,7 @@ from anomaly.active.learner import ActiveLearner
 from anomaly.active.leases import Leases
 from anomaly.active.ledger import BLIND, LEAD, Ledger, kappa
 from anomaly.active.session import SEARCH, SPARE, LabelSession
-from anomaly.active.strategies import Audited, Top
+from anomaly.active.strategies import Audited, Random, Top
 from anomaly.base import FeatureMatrix
 from anomaly.errors import DataError
 
@@ -43,7 +43,9 @@ def start(learner, tmp_path):
         if logs:
             logs.pop().close()
         logs.append(LabelLog(tmp_path / "labels.sqlite"))
-        return LabelSession(copy.deepcopy(learner), logs[0], **{"double": 0.0, **options})
+        own = copy.deepcopy(learner)
+        own.strategy = options.pop("query", own.strategy)
+        return LabelSession(own, logs[0], **{"double": 0.0, **options})
 
     yield begin
     logs.pop().close()
@@ -434,6 +436,53 @@ def test_what_is_taken_back_and_said_again_was_chosen_when_it_was_first(start):
     again = session.judged()[-1]
     assert again.item == item and again.chosen_at == first.chosen_at and again.probability == first.probability
     assert session.ledger.choices()[0] == ["bob", "ann"]
+
+
+def test_a_spare_that_is_searched_for_is_a_search(start):
+    session = start()
+    session.next("ann")
+    (spare,) = session.spares("ann", 1)
+    assert session.open("ann", spare.item).policy == SEARCH
+    drawn = session.next("bob")
+    again = session.open("bob", drawn.item)
+    assert (again.policy, again.probability, again.chosen_at) == (drawn.policy, drawn.probability, drawn.chosen_at)
+
+
+def test_a_draw_from_another_run_says_nothing_of_this_one(start):
+    session = start(model_version="1")
+    for k, version in enumerate(["0", "1"]):
+        row = Label(f"s0{k}", "anomalous", "x", policy="audit", probability=0.5, model_version=version)
+        session.log.append(row)
+    found = session.progress().estimate
+    assert (found.n_labels, found.n_audited) == (2, 1)
+
+
+def test_what_another_held_at_a_draw_counts_as_found_before(start):
+    session = start(query=Random())
+    held = [session.next(name).item for name in ("bob", "cid")]
+    mine = session.next("ann")
+    session.say("ann", mine.item, "normal", key="k0")
+    assert session.progress().estimate.prevalence == pytest.approx(0)
+    for name, item in zip(("bob", "cid"), held, strict=True):
+        session.say(name, item, "anomalous", key=f"k{name}")
+    rows = {row.annotator: row for row in session.judged()}
+    # To ann both were out of reach, to cid what bob held, and neither to bob.
+    before = {"ann": 2, "bob": 0, "cid": 1}
+    each = [before[name] + (row.verdict == "anomalous") / row.probability for name, row in rows.items()]
+    assert session.progress().estimate.prevalence == pytest.approx(np.mean(each) / N)
+
+
+def test_one_may_draw_what_one_holds_back(start):
+    session = start(query=Random())
+    session.next("ann")
+    spares = {lease.item for lease in session.spares("ann", 2)}
+    said = [judge(session, "ann", "anomalous", f"k{k}") for k in range(N)]
+    rows = session.judged()
+    assert spares < set(said) and any(row.taken_at < row.chosen_at for row in rows)
+    known = [(k, row.probability) for k, row in enumerate(rows) if row.probability < 1]
+    # All before were judged, and no more: the spares are there until they are.
+    expected = np.mean([k + 1 / q for k, q in known]) / N
+    assert session.progress().estimate.prevalence == pytest.approx(expected)
 
 
 def test_what_another_held_at_a_draw_was_out_of_reach(start):

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from anomaly.explain.values import moments, present, restored, value_texts
+from anomaly.explain.values import moments, restored, value_texts
 from anomaly.explain.words import duration
 from anomaly.features.segments import reported
-from anomaly.features.summaries import variety
 from anomaly.labelling.figures import Figure, Figures, event_figures, least_figures, sequence_figures
 from anomaly.labelling.links import Link, LinkIndex
 from anomaly.labelling.neighbours import Neighbour, Neighbours
 from anomaly.labelling.timeline import Strand, Timeline, draw
-from anomaly.sequences.store import FIRST_VALUE
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +33,6 @@ if TYPE_CHECKING:
 MARKED = 5
 DRAWN, LISTED = 400, 80
 """Events that the timeline draws, and that the table lists; of longer cases the most surprising."""
-_STEADY = 2.0
 
 
 @dataclass(frozen=True)
@@ -139,10 +136,10 @@ class Casebook:
         columns = event_figures if self.by_event else sequence_figures
         least = least_figures(self.store, self.encoder, by_event=self.by_event)
         self.figures = Figures(columns(self.store, self.encoder), least)
-        self._steady = self._steady_fields()
+        self.links = LinkIndex(self.store, self.encoder)
+        self._steady = self.links.steady
         # Times that count from a zero of their own are durations.
         self._dated = self.store.has_time and self.scores["last_time"].dtype == pl.Datetime
-        self.links = LinkIndex(self.store, self.encoder, first=self._steady)
         self.neighbours = Neighbours(items)
         self.reasons = reasons
 
@@ -295,23 +292,6 @@ class Casebook:
         ]
         changes = {name: columns[name] for name in self._steady if name in columns and name != lead}
         return Strand(kinds, piece.delta, texts, marks, piece.here, amount, changes, ends)
-
-    def _steady_fields(self) -> list[str]:
-        """Return the fields that stay the same within a sequence and differ between: devices, addresses, cards."""
-        found = []
-        for k, field in enumerate(self.store.fields):
-            if k == 0 or field.kind != "categorical" or field.size < 2 * FIRST_VALUE + 8:
-                continue
-            codes = self.store.codes[self._kept, k]
-            known = present(self.encoder, field.name, codes)
-            offsets = np.concatenate([[0], np.cumsum(known)])[self._starts]
-            with_value = np.diff(offsets) > 0
-            if not with_value.any():
-                continue
-            distinct = variety(codes[known].astype(np.int64), int(codes.max()) + 1, offsets)[0][with_value]
-            if distinct.mean() <= _STEADY:
-                found.append(field.name)
-        return found
 
     def _anomalous(self, judged: Sequence[tuple[int, Label]]) -> set[str]:
         places = [place for place, row in judged if row.verdict == "anomalous"]

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 LONGEST_KIND = 100
 """Characters of a kind of anomaly that can be said on the page; what is imported may have more."""
+FEW_DRAWN = 10
+"""Cases drawn at random below which the share of anomalous ones is told as an interval alone: each moves it by far."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Desk:
         """Return the case that somebody holds, as a fragment; the end where there is none."""
         session = self.session
         common = {"progress": session.progress(), "annotator": annotator, "n_items": len(self.book.items)}
+        common["few_drawn"] = FEW_DRAWN
         if lease is None:
             return _render("done.html", **common)
         place = session.places[lease.item]

@@ -335,6 +335,20 @@ def test_the_page_says_what_the_random_draws_tell_and_when_to_stop(visit, desk):
     assert '<dd data-figure="found">1</dd>' in page and "It is time to stop:" in page
 
 
+def test_few_random_draws_give_an_interval_alone(visit, desk):
+    visitor = visit().enter()
+    n, items = len(desk.book.items), [str(item) for item in desk.book.items.ids]
+    rows = [Label(item, "normal", "ann", policy="audit", probability=1 / (n - k)) for k, item in enumerate(items[1:11])]
+    desk.session.log.extend([replace(rows[0], verdict="anomalous"), *rows[1:9]])
+    figure = re.compile(r'<dd data-figure="prevalence"[^>]*>(.*?)</dd>')
+    page = visitor.get("/case").text
+    assert "too few drawn at random to say more" in page
+    assert re.fullmatch(r"<small>[\d.]+% to [\d.]+%</small>", figure.findall(page)[0])
+    desk.session.log.append(rows[9])
+    page = visitor.get("/case").text
+    assert "too few" not in page and re.match(r"[\d.]+% <small>", figure.findall(page)[0])
+
+
 def test_a_case_of_another_cannot_be_opened(visit):
     ann, bob = visit().enter("ann"), visit().enter("bob")
     assert bob.post("/open", json={"item": ann.item}).status_code == 409

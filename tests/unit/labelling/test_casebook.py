@@ -17,6 +17,7 @@ from anomaly.events.binning import quantity
 from anomaly.explain.words import duration
 from anomaly.labelling.casebook import Casebook
 from anomaly.labelling.figures import Figures
+from anomaly.labelling.links import _tells
 from anomaly.labelling.neighbours import Neighbours
 from anomaly.labelling.reasons import Reasons
 from anomaly.labelling.timeline import LEFT, WIDTH, Strand, draw, places
@@ -101,6 +102,45 @@ def test_linked_entities_are_those_that_share_a_value(book):
     judged = [(place(book, "s7-1"), Label("s7-1", "anomalous", "ann"))]
     links = {(link.field, link.value): link for link in book.case(place(book, "s0-2"), judged).links}
     assert links["device", "d7"].anomalous == 1
+
+
+def test_what_few_share_comes_first_and_what_many_share_accuses_nobody(tmp_path):
+    # A visit keeps to its ware as it does to its device, but so do many others.
+    table = events(60)
+    wares = np.random.default_rng(1).integers(16, size=len(table))
+    table = table.with_columns(ware=pl.format("w{}", pl.Series(wares)).first().over("session"))
+    run = anomaly.Run.load(
+        train(tmp_path, "events.sequence=session", "events.categorical=[event,ware,device,card]", table=table)
+    )
+    book = Casebook(run, items_of_run(run))
+    assert book.links.steady == ["device", "card"]
+    everybody = {f"u{k}" for k in range(60)}
+    holders = dict(table.group_by("ware").agg(pl.col("user").n_unique()).iter_rows())
+    last = next(r["ware"] for r in table.iter_rows(named=True) if r["session"] == "s0-2")
+    assert holders[last] > 6
+    judged = [(place(book, f"s{k}-1"), Label(f"s{k}-1", "anomalous", "ann")) for k in (7, 20, 30)]
+    links = book.case(place(book, "s0-2"), judged).links
+    assert (links[0].field, links[0].value, links[0].telling) == ("device", "d7", True)
+    assert "ware" not in {link.field for link in links}
+    # Where most are judged anomalous, that another is says nothing.
+    sequence = place(book, "s0-2")
+    assert not any(link.telling for link in book.links.of(sequence, everybody))
+
+
+@pytest.mark.parametrize(
+    ("bad", "others", "usual", "looked", "tells"),
+    [
+        (0, 1, 0.0, 1, False),
+        (1, 1, 0.05, 1, True),
+        (1, 13, 0.05, 1, False),
+        (3, 5, 0.05, 30, True),
+        (1, 5, 0.05, 30, False),
+        (1, 19, 0.001, 1, True),
+        (1, 1, 1.0, 1, False),
+    ],
+)
+def test_judged_anomalous_ones_tell_where_chance_would_hardly_put_them(bad, others, usual, looked, tells):
+    assert _tells(bad, others, usual, looked) == tells
 
 
 def test_the_nearest_judged_cases_leave_out_the_case_itself(book):

@@ -74,14 +74,14 @@ def train_run(
     try:
         store, encoder = _prepare(run, source, recipe, history, progress)
         _fit(run, store, encoder, recipe, progress)
+        run.keep(recipe.ensemble, recipe.policy)
+        run.__dict__.update(encoder=encoder, ensemble=recipe.ensemble, threshold=recipe.policy)
+        progress("scoring")
+        return _score(run, store, recipe)
     except (DataError, ConfigError):
         if fresh:
             run.clear()
         raise
-    run.keep(recipe.ensemble, recipe.policy)
-    run.__dict__.update(encoder=encoder, ensemble=recipe.ensemble, threshold=recipe.policy)
-    progress("scoring")
-    return _score(run, store, recipe)
 
 
 def _fit(run: Run, store: SequenceStore, encoder: EventEncoder, recipe: Recipe, progress: Progress) -> None:

@@ -11,6 +11,7 @@ from anomaly.commands.console import Console
 from anomaly.commands.files import read_table
 from anomaly.errors import ConfigError, SchemaError
 from anomaly.explain.words import amount
+from anomaly.metrics.matching import LOGGED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ def evaluate(
     Parameters
     ----------
     scores, labels : a path or a frame
+        labels without a key that are the table that was scored, in its order, are matched by the number of the row
     level : "sequence", or "event" where labels are of single events
     options : see `anomaly.metrics.evaluate`
     """
@@ -77,7 +79,32 @@ def evaluate(
         return figures(scores, labels, scores_id=scores_id, labels_id=labels_id, **options)
     if "position" in scores.columns and scores["sequence"].is_duplicated().any():
         raise SchemaError("level=sequence: these are scores of single events; state level=event")
+    if labels_id is None and _is_scored_table(scores, labels, options.get("label", "label")):
+        metrics = figures(scores, labels.with_row_index("sequence"), scores_id="sequence", **options)
+        metrics["join"]["casts"].append("the labels are those of the scored table, matched by the number of the row")
+        return metrics
     return figures(scores, labels, scores_id="sequence", labels_id=labels_id, **options)
+
+
+def _is_scored_table(scores: pl.DataFrame, labels: pl.DataFrame, label: str) -> bool:
+    """Return whether labels without a key are the table that was scored: as many rows, which only their number names.
+
+    Whole numbers that name the same rows in another order are a key that is called otherwise.
+    """
+    if label not in labels.columns or {"sequence", LOGGED} & set(labels.columns) or labels.height != scores.height:
+        return False
+    if not {"length", "entity"} <= set(scores.columns) or scores["entity"].null_count() < scores.height:
+        return False
+    whole = [column for column in labels.iter_columns() if column.dtype.is_integer()]
+    return (
+        bool((scores["length"] == 1).all())
+        and _number_rows(scores["sequence"].sort())
+        and all(_number_rows(column) or not _number_rows(column.sort()) for column in whole)
+    )
+
+
+def _number_rows(column: pl.Series) -> bool:
+    return column.dtype.is_integer() and column.to_list() == list(range(len(column)))
 
 
 def figures_of(scores: pl.DataFrame, labels: Any, unit: str, labels_id: Any, split: str | None) -> dict[str, Any]:

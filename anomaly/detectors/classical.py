@@ -37,7 +37,9 @@ _IN_BLOCKS = {"LODA", "KPCA"}
 _NEIGHBOURS = {"LOF": LocalOutlierFactor, "LocalOutlierFactor": LocalOutlierFactor, "KNN": NearestDistance}
 _ROWWISE = {"IsolationForest"}
 """Estimators that score a row that they were fitted on as any other."""
-_LIMIT = 1e12
+_BEYOND, _LIMIT = 1e12, 1e200
+"""An infinite score counts as so many times the largest finite one of the fit, so that a tail that is fitted to it
+still tells finite ones apart; finite ones keep their order up to the second, beyond which sums would overflow."""
 _BLOCK, _FIXED = 50_000, 64
 _QUADRATIC, _NEAR = 10_000, 100_000
 """Rows that detectors of quadratic cost and those of neighbours learn from, unless a number is stated."""
@@ -50,17 +52,22 @@ class PyODDetector(Detector):
     The foreign sign is turned here and nowhere else. A row whose key was among the reference rows keeps the score that
     the fit gave it, which for neighbour detectors leaves the row itself out. ECOD and COPOD are scored against frozen
     columns, LOF and KNN of Euclidean distance by `Neighbours`; other detectors whose score depends on the batch are
-    refused.
+    refused. An infinite score counts as a large one; NaN is an error.
 
     Parameters
     ----------
     detector : an estimator, a class, or a mapping with ``_target_`` and its keyword arguments
     reference : rows to learn from, at most, drawn with `random_state`; None is 100,000 for LOF and KNN, 10,000 for
-        detectors of quadratic cost, and all for those of linear cost
+        detectors of quadratic cost, and all for those of linear cost. Isolation forests draw from 25,600 rows at most,
+        whatever is stated here, unless `max_samples` is: a tree takes 256 rows, and 256 of a drawn pool are
+        distributed as 256 of all rows; what the pool changes is that trees have more rows in common
     scaling : "auto" leaves forests, tails and histograms in their units and scales robustly for the others
     constants : "keep" leaves in the columns of one value, for rows of another
     threads : limit for the numeric libraries' thread pools; None leaves it
     """
+
+    infinite_ = _BEYOND
+    """What an infinite score counts as."""
 
     def __init__(
         self,
@@ -89,7 +96,7 @@ class PyODDetector(Detector):
         ConfigError
             If the detector needs labels, or scores a row by the batch it is in.
         DataError
-            If there are no rows, or the detector cannot be fitted on them.
+            If there are no rows, the detector cannot be fitted on them, or a score of theirs is NaN.
         """
         if not len(X):
             raise DataError("no row to learn from; give at least one")
@@ -104,7 +111,7 @@ class PyODDetector(Detector):
             values = _spread(values, self.random_state)
         self.estimator_ = None
         self.keys_, self.scores_ = np.zeros(0, np.uint64), np.zeros(0)
-        self.neutral_ = 0.0
+        self.infinite_ = _BEYOND
         if values.shape[1] and len(values) > 1:
             self.estimator_ = self._fit_estimator(kind, options, values)
             self._keep_scores(X, rows, values)
@@ -116,12 +123,19 @@ class PyODDetector(Detector):
         if type(self.estimator_).__name__ in _ROWWISE:
             return
         scores = _training_scores(self.estimator_, values)
-        self.neutral_ = float(np.nanmedian(scores)) if np.isfinite(scores).any() else 0.0
+        largest = np.abs(scores, where=np.isfinite(scores), out=np.zeros(len(scores))).max()
+        self.infinite_ = _BEYOND * float(np.clip(largest, 1.0, _LIMIT / _BEYOND))
         self.keys_, first = np.unique(_keys(X)[rows], return_index=True)
-        self.scores_ = self._clean(scores)[first]
+        self.scores_ = self._clean(scores, " of the rows that it was fitted on")[first]
 
     def decision_function(self, X: FeatureMatrix) -> Float:
-        """Return (n,) finite scores; rows are scored one block at a time."""
+        """Return (n,) finite scores; rows are scored one block at a time.
+
+        Raises
+        ------
+        DataError
+            If the detector gives a row NaN.
+        """
         self._check_fitted()
         out = np.zeros(len(X))
         if self.estimator_ is None:
@@ -136,7 +150,8 @@ class PyODDetector(Detector):
         with self._quiet():
             for start in range(0, len(new), _BLOCK):
                 rows = new[start : start + _BLOCK]
-                out[rows] = self._clean(_score(self.estimator_, self.prepare_.transform(X.take(rows))))
+                out[rows] = _score(self.estimator_, self.prepare_.transform(X.take(rows)))
+        out[new] = self._clean(out[new])
         return out
 
     def _reference_rows(self, n: int, name: str, options: dict[str, Any]) -> NDArray[np.int64]:
@@ -178,8 +193,13 @@ class PyODDetector(Detector):
         if not np.allclose(together, apart, rtol=1e-4, atol=1e-6, equal_nan=True):
             raise ConfigError(f"{name} scores a row differently alone and in a batch; choose another detector")
 
-    def _clean(self, scores: Float) -> Float:
-        return np.clip(np.nan_to_num(scores, nan=self.neutral_, posinf=_LIMIT, neginf=-_LIMIT), -_LIMIT, _LIMIT)
+    def _clean(self, scores: Float, whose: str = "") -> Float:
+        missing = int(np.isnan(scores).sum())
+        if missing:
+            name = type(self.estimator_).__name__
+            raise DataError(f"{name}: {missing} of {len(scores)} scores{whose} are NaN; choose another detector")
+        finite = np.nan_to_num(scores, posinf=self.infinite_, neginf=-self.infinite_)
+        return np.clip(finite, -_LIMIT, _LIMIT)
 
     @contextmanager
     def _quiet(self) -> Iterator[None]:

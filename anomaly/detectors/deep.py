@@ -6,6 +6,7 @@ is built by a short fit on noise of the same shape, whose outcome the state then
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 NETWORKS = frozenset({"AutoEncoder", "VAE", "DeepSVDD", "LUNAR", "DIF"})
 """Classes of `pyod.models` that are fitted through `DeepEstimator`."""
 
-_LENGTHS = ("epoch_num", "epochs", "n_epochs")
+_LENGTHS = frozenset({"epoch_num", "epochs", "n_epochs"})
+"""What PyOD's classes call the epochs."""
 _NOISE_ROWS = 64
 _NEEDLESS = frozenset({"decision_scores_", "labels_", "threshold_", "best_model_dict", "x_reduced_lst", "optimizer"})
 
@@ -58,18 +60,18 @@ class DeepEstimator(Estimator):
         return np.asarray(self._network.decision_function(X), np.float64).reshape(-1)
 
     def _make(self, X: NDArray[np.float32], options: dict[str, Any]) -> Any:
-        module, _, name = self.target.rpartition(".")
-        kind = getattr(import_module(module), name)
-        if name == "DIF":
+        kind = _kind(self.target)
+        if kind.__name__ == "DIF":
             kind = _without_batch(kind)
         network = kind(**_fitting(kind, options, *X.shape)).fit(X)
-        if name == "VAE":
+        if kind.__name__ == "VAE":
             # The mean of the code in place of a draw: a row's score is then no matter of chance.
             network.model.reparameterize = lambda mean, _: mean
         return network
 
     def _rebuilt(self) -> Any:
-        options = {**self.options, **{k: 1 for k in _LENGTHS if k in self.options}}
+        accepted = inspect.signature(_kind(self.target)).parameters
+        options = {**self.options, **dict.fromkeys(_LENGTHS & accepted.keys(), 1)}
         noise = np.random.default_rng(0).normal(size=(_NOISE_ROWS, self.n_columns_)).astype(np.float32)
         network = self._make(noise, options)
         for name, value in self.state_.items():
@@ -77,10 +79,13 @@ class DeepEstimator(Estimator):
         return network
 
 
+def _kind(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(import_module(module), name)
+
+
 def _fitting(kind: type, options: dict[str, Any], n: int, k: int) -> dict[str, Any]:
     """Return the keyword arguments with what depends on the rows."""
-    import inspect
-
     accepted = inspect.signature(kind).parameters
     if "n_features" in accepted:
         options["n_features"] = k

@@ -5,6 +5,7 @@ Shapes: T events, N sequences, n items (sequences or events), m statistics.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -14,13 +15,13 @@ from sklearn.base import clone
 
 from anomaly.base import Analysis, Estimator, EventDetector, FeatureMatrix, Progress, Statistics, silent
 from anomaly.detectors.columns import ColumnTails
-from anomaly.errors import ConfigError
+from anomaly.errors import AnomalyError, ConfigError, DataError
 from anomaly.features.aggregates import SequenceAggregates
 from anomaly.features.embeddings import embedding_matrix, join
 from anomaly.features.segments import blocks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -99,7 +100,13 @@ class MemberBank(Estimator):
         workspace: Path | None = None,
         progress: Progress = silent,
     ) -> Self:
-        """Fit the members in turn, those that score events first."""
+        """Fit the members in turn, those that score events first.
+
+        Raises
+        ------
+        DataError
+            If a member fails, whoever wrote it; the message names it.
+        """
         self.event_members_: dict[str, EventDetector] = {}
         self.sequence_members_: dict[str, Detector] = {}
         self.table_members_: dict[str, Detector] = {}
@@ -109,7 +116,8 @@ class MemberBank(Estimator):
                 progress(f"fitting {name}")
                 folder = None if workspace is None else workspace / name
                 members: dict[str, Any] = self.event_members_ if scores_events else self.sequence_members_
-                members[name] = _fit_member(clone(member), X, held_out, folder, progress)
+                with _named(name):
+                    members[name] = _fit_member(clone(member), X, held_out, folder, progress)
         self.lead_ = None
         if not self.event_members_:
             self.lead_ = ColumnTails(random_state=self.random_state).fit(X)
@@ -126,6 +134,11 @@ class MemberBank(Estimator):
         Parameters
         ----------
         known : analyses of this store that members have made already, by name
+
+        Raises
+        ------
+        DataError
+            If a member fails, or a score of one is NaN or infinite; the message names it.
         """
         if known:
             return self._read(X, known)
@@ -164,14 +177,18 @@ class MemberBank(Estimator):
         return self.lead_ or next(iter(self.event_members_.values()))
 
     def _read(self, X: SequenceStore, known: Mapping[str, Analysis]) -> BankReading:
-        members = self.event_members_.items()
-        analyses = {name: known[name] if name in known else member.analyse(X) for name, member in members}
+        analyses = {}
+        for name, member in self.event_members_.items():
+            with _named(name):
+                analyses[name] = known[name] if name in known else member.analyse(X)
+                _check(name, analyses[name].fields_TF, X.n_events, "scores of events")
         lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
         parts = {name: self._items(analysis) for name, analysis in analyses.items()}
-        parts |= {name: member.statistics(X) for name, member in self.sequence_members_.items()}
+        parts |= _statistics(self.sequence_members_, X)
         if self.table_members_:
-            features = self.features(X, lead.embedding_ND)
-            parts |= {name: member.statistics(features) for name, member in self.table_members_.items()}
+            parts |= _statistics(self.table_members_, self.features(X, lead.embedding_ND))
+        for name, part in parts.items():
+            _check(name, part.values, len(X) if self.unit == "sequence" else X.n_events, "scores")
         return BankReading(_side_by_side(parts), lead.fields_TF)
 
     def _fit_tables(self, tables: dict[str, Detector], X: SequenceStore, progress: Progress) -> None:
@@ -181,10 +198,39 @@ class MemberBank(Estimator):
         features = self.features(reference, self.leader.embed(reference))
         for name, member in tables.items():
             progress(f"fitting {name}")
-            self.table_members_[name] = _without_rows(clone(member).fit(features))
+            with _named(name):
+                self.table_members_[name] = _without_rows(clone(member).fit(features))
 
     def _items(self, analysis: Analysis) -> Statistics:
         return analysis.statistics if self.unit == "sequence" else analysis.event_statistics
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Tell which member failed: it may be a user's own, and raise what it likes."""
+    try:
+        yield
+    except (AnomalyError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"detector {name} failed: {type(error).__name__}: {error}; debug=true shows where") from error
+
+
+def _statistics(members: Mapping[str, Detector], X: Any) -> dict[str, Statistics]:
+    parts = {}
+    for name, member in members.items():
+        with _named(name):
+            parts[name] = member.statistics(X)
+    return parts
+
+
+def _check(name: str, values: NDArray[Any], n: int, what: str) -> None:
+    """Refuse what has no rank: calibration would take NaN for usual."""
+    if values.ndim != 2 or len(values) != n:
+        raise DataError(f"detector {name}: {what} of shape {values.shape} for {n} items")
+    wrong = int((~np.isfinite(values)).any(axis=1).sum())
+    if wrong:
+        raise DataError(f"detector {name}: {wrong} of {n} {what} are NaN or infinite; mend it or leave it out")
 
 
 def _fit_member(

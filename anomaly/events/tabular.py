@@ -129,9 +129,7 @@ def table_schema(source: EventSource, roles: TableRoles) -> EventSchema:
     SchemaError
         If a stated column is not there, or ids are missing or not unique.
     """
-    for name in (roles.id, roles.label, *(roles.numeric or ()), *(roles.categorical or ())):
-        if name is not None and name not in source.columns:
-            raise SchemaError(f"{source.name}: no column {name}; {closest(name, source.columns)}")
+    _check_there(source, roles.id, roles.label, *(roles.numeric or ()), *(roles.categorical or ()))
     _check_ids(source, roles.id)
     if roles.numeric is None and roles.categorical is None:
         numeric, categorical = _inferred(source, roles)
@@ -162,12 +160,15 @@ def table_labels(source: EventSource, roles: TableRoles) -> pl.DataFrame | None:
 
     Raises
     ------
+    SchemaError
+        If a stated column is not there.
     DataError
         If the values are not 0, 1 and -1, and `anomaly` does not say which of them means anomalous.
     """
     name = label_column(source, roles)
     if name is None:
         return None
+    _check_there(source, roles.id, name)
     frame = pl.concat(list(source.batches([roles.id or ROW, name])))
     return pl.DataFrame({"sequence": frame[roles.id or ROW], "label": _truth(frame[name], roles.anomaly)})
 
@@ -219,6 +220,13 @@ def _numbers_rows(column: pl.Series) -> bool:
         return False
     steps = column.cast(pl.Int128).sort().diff().drop_nulls()
     return int((steps == 1).sum()) > _DENSE * len(steps)
+
+
+def _check_there(source: EventSource, *names: str | None) -> None:
+    own = [column for column in source.columns if column != ROW]
+    for name in names:
+        if name is not None and name not in own:
+            raise SchemaError(f"{source.name}: no column {name}; {closest(name, own)}")
 
 
 def _check_ids(source: EventSource, name: str | None) -> None:

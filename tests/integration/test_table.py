@@ -10,6 +10,7 @@ import pytest
 
 import anomaly
 from anomaly.commands.dispatch import dispatch
+from anomaly.errors import SchemaError
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,26 @@ def test_evaluate_reads_what_was_scored(run: Path, table: Path) -> None:
     labels = pl.read_csv(table).select(sequence="row", label=(pl.col("class") == "attack").cast(pl.Int64))
     found = anomaly.evaluate(run / "scores.parquet", labels)
     assert found["n_anomalous"] == 9
+
+
+def test_the_table_itself_holds_the_labels(table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows that nothing names are matched by their number, unless the labels number them in another order."""
+    whole = pl.read_csv(table).with_columns(verdict=(pl.col("class") == "attack").cast(pl.Int64)).drop("row", "class")
+    whole.write_csv(tmp_path / "whole.csv")
+    given = [f"run={tmp_path / 'run'}", f"table.path={tmp_path / 'whole.csv'}", "table.label=verdict", "quiet=true"]
+    assert dispatch(["train", *given]) == 0
+    scores = tmp_path / "run" / "scores.parquet"
+    known = anomaly.Run.load(tmp_path / "run").metrics
+    capsys.readouterr()
+    assert dispatch(["evaluate", f"scores={scores}", f"labels={tmp_path / 'whole.csv'}", "label=verdict"]) == 0
+    assert "matched by the number of the row" in "".join(capsys.readouterr())
+    found = anomaly.Run.load(tmp_path / "run").metrics
+    assert found is not None and known is not None and found["auroc"] == known["auroc"]
+    turned = whole.with_columns(place=pl.int_range(pl.len())).reverse()
+    for labels in (turned, whole.head(299)):
+        with pytest.raises(SchemaError, match="no column 'sequence'"):
+            anomaly.evaluate(scores, labels, label="verdict")
+    assert anomaly.evaluate(scores, turned, label="verdict", labels_id="place")["auroc"] == known["auroc"]
 
 
 def test_a_csv_of_which_nothing_is_stated(table: Path, tmp_path: Path) -> None:

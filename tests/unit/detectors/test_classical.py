@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
 
@@ -137,6 +138,56 @@ def test_what_cannot_be_a_detector(detector: Any, words: str) -> None:
 def test_what_cannot_be_fitted_says_why() -> None:
     with pytest.raises(DataError, match="3 rows"):
         PyODDetector(detector={"_target_": "sklearn.mixture.GaussianMixture", "n_components": 50}).fit(cloud(3)[0])
+
+
+class Given(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types.
+    """A foreign detector whose scores of the fitted rows and of others are stated."""
+
+    def __init__(self, fitted: Any = None, others: Any = None) -> None:
+        self.fitted = fitted
+        self.others = others
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        self.decision_scores_ = np.resize(np.asarray(self.fitted, float), len(X))
+        return self
+
+    def decision_function(self, X: Any) -> Any:
+        return self.decision_scores_[0] + X[:, 0] if self.others is None else np.full(len(X), self.others)
+
+
+@pytest.mark.parametrize(("fitted", "share"), [([np.nan], "60 of 60"), ([0.0, np.nan], "30 of 60")])
+def test_fitted_rows_without_a_score_are_an_error(fitted: Any, share: str) -> None:
+    with pytest.raises(DataError, match=f"Given: {share} scores of the rows that it was fitted on are NaN"):
+        PyODDetector(detector=Given(fitted)).fit(cloud(60)[0])
+
+
+def test_new_rows_without_a_score_are_an_error() -> None:
+    detector = PyODDetector(detector=Given([0.0, 1.0], np.nan)).fit(cloud(60)[0])
+    with pytest.raises(DataError, match="Given: 9 of 9 scores are NaN"):
+        detector.decision_function(cloud(9, seed=1)[0])
+
+
+def test_large_scores_keep_their_order_and_infinite_ones_lie_beyond() -> None:
+    fitted = 9e15 * np.linspace(1, 2, 60)
+    fitted[:2] = np.inf, -np.inf
+    detector = PyODDetector(detector=Given(fitted)).fit(cloud(60)[0])
+    scores = detector.decision_scores_
+    assert np.isfinite(scores).all() and np.isfinite(scores.sum())
+    np.testing.assert_array_equal(scores[2:], fitted[2:])
+    assert scores[0] > 1e6 * fitted[2:].max() and scores[1] < -1e6 * fitted[2:].max()
+
+
+def test_new_scores_far_beyond_those_of_the_fit_keep_their_order() -> None:
+    """Those of a principal component analysis are such where a row leaves the plane that all others lie in."""
+    detector = PyODDetector(detector=Given([1.0], None), scaling="none").fit(cloud(60)[0])
+    new = np.zeros((3, 5)) + 1e16 * np.arange(1, 4)[:, None]
+    assert (np.diff(detector.decision_function(matrix(new))) > 1e15).all()
+
+
+@pytest.mark.parametrize("fitted", [[np.inf], [1e308, 0.0]])
+def test_no_score_overflows_a_sum(fitted: Any) -> None:
+    scores = PyODDetector(detector=Given(fitted, 1e308)).fit(cloud(60)[0]).decision_scores_
+    assert np.isfinite((scores**1.5).sum())
 
 
 def test_preparation_imputes_marks_drops_and_scales() -> None:

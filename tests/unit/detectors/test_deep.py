@@ -11,6 +11,7 @@ import pytest
 from anomaly.artifact import codec
 from anomaly.base import FeatureMatrix
 from anomaly.detectors.classical import PyODDetector
+from anomaly.detectors.deep import DeepEstimator
 from anomaly.metrics import auroc
 
 QUICK: dict[str, dict[str, Any]] = {
@@ -45,3 +46,19 @@ def test_fewer_rows_than_a_batch() -> None:
     X = FeatureMatrix(np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32), ("a", "b", "c"))
     target = {"_target_": "pyod.models.auto_encoder.AutoEncoder", "epoch_num": 1}
     assert np.isfinite(PyODDetector(detector=target).fit(X).decision_scores_).all()
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+def test_a_reloaded_network_is_not_trained_in_full(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Presets state no epochs; the scores are those of the live one, bit for bit."""
+    X = FeatureMatrix(np.random.default_rng(0).normal(size=(97, 4)).astype(np.float32), ("a", "b", "c", "d"))
+    new = FeatureMatrix(np.random.default_rng(1).normal(size=(9, 4)).astype(np.float32), X.names)
+    options = QUICK[name] if name.startswith("dif") else {}
+    detector = PyODDetector(detector={"_target_": f"pyod.models.{name}", **options}).fit(X)
+    codec.dump(detector, tmp_path / "object")
+    made: list[dict[str, Any]] = []
+    make = DeepEstimator._make
+    monkeypatch.setattr(DeepEstimator, "_make", lambda self, X, told: made.append(told) or make(self, X, told))
+    again = codec.load(tmp_path / "object")
+    np.testing.assert_array_equal(again.decision_function(new), detector.decision_function(new))
+    assert name.startswith("dif") or [v for k, v in made[0].items() if "epoch" in k] == [1]

@@ -81,6 +81,20 @@ def test_labels_of_text_and_of_numbers() -> None:
     assert table_labels(source, TableRoles()) is None
 
 
+@pytest.mark.parametrize("kind", ["npz", "csv", "parquet", "frame"])
+def test_labels_in_a_column_that_is_not_there_name_those_that_are(kind: str, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"x0": [0.5, 1.5], "x1": [2.0, 3.0]})
+    path = tmp_path / f"t.{kind}"
+    if kind == "npz":
+        np.savez(path, X=frame.to_numpy())
+    elif kind != "frame":
+        getattr(frame, f"write_{kind}")(path)
+    source = open_table(frame if kind == "frame" else path)
+    for roles in (TableRoles(label="verdict"), TableRoles(label="x1", id="verdict")):
+        with pytest.raises(SchemaError, match=r"no column verdict; there are x0, x1$"):
+            table_labels(source, roles)
+
+
 def test_labels_that_cannot_be_read_say_what_they_hold() -> None:
     with pytest.raises(DataError, match=r"bad, good.*table.anomaly=VALUE"):
         table_labels(open_table(FRAME), TableRoles(label="class"))

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 FIGURES = ("auroc", "ap", "precision", "recall", "fit_seconds", "score_seconds", "peak_mb")
 FLOOR, PYOD, PEER = "floor", "pyod", "peer"
+AHEAD = 1e-9
+"""Difference of average precision from which one is ahead of the other."""
 _FIRST = ("set", "kind", "competitor", "group", "labels")
 
 
@@ -32,7 +34,7 @@ class Board:
 
     Attributes
     ----------
-    title : what is ranked
+    title, kind, labels : what is ranked: a kind of data under a label budget
     against : the competitor that the others are compared with
     sets, competitors : D and C names; the best competitor first
     ap_DC, auroc_DC : means over seeds, NaN where there is none
@@ -44,6 +46,8 @@ class Board:
     """
 
     title: str
+    kind: str
+    labels: float | None
     against: str
     sets: list[str]
     competitors: list[str]
@@ -125,6 +129,8 @@ def _board(table: pl.DataFrame, rows: pl.DataFrame, kind: str, labels: float | N
     title = f"{what}, " + ("no label" if labels is None else f"{labels:.0%} of the anomalies labelled")
     return Board(
         title=title,
+        kind=kind,
+        labels=labels,
         against=reference,
         sets=sets,
         competitors=names,
@@ -161,7 +167,7 @@ def _lines(
     for k, name in enumerate(names):
         mine = table.filter(pl.col("competitor") == name)
         value, low, high = mean_interval(ap[common, k])
-        better, worse = (int((sign * (ap[:, against] - ap[:, k]) > 1e-9).sum()) for sign in (1, -1))
+        better, worse = (int((sign * (ap[:, against] - ap[:, k]) > AHEAD).sum()) for sign in (1, -1))
         costs = {f: mine[f].drop_nulls().median() for f in ("fit_seconds", "score_seconds", "peak_mb")}
         line = {"competitor": name, "group": mine["group"][0], "rank": float(ranks.mean[k])}
         line |= {"ap": value, "ap_low": low, "ap_high": high, "auroc": mean_interval(auroc[common, k])[0]}
@@ -173,7 +179,7 @@ def _lines(
 
 
 def _set_line(mine: pl.DataFrame, name: str, against: str) -> dict[str, Any]:
-    """Return how the default stands on a set: against the best floor, the best of PyOD, and the best of all."""
+    """Return how the default stands on a set: against the best floor, the best of PyOD, all, and who is ahead of it."""
     figures = {row["competitor"]: row for row in mine.iter_rows(named=True) if row["ap"] is not None}
     default = figures.get(against)
     line: dict[str, Any] = {"set": name, "default": default, "floors_told": json.loads(mine["floors"][0] or "{}")}
@@ -186,12 +192,23 @@ def _set_line(mine: pl.DataFrame, name: str, against: str) -> dict[str, Any]:
     first = next(iter(figures.values()))
     line |= {key: first[key] for key in ("n", "n_anomalous", "prevalence", "repeats")}
     line["best_member"] = _best_member(default)
-    line["losses"] = [
-        f"{label} {other['competitor']}: AP -{other['ap'] - default['ap']:.3f}"
-        for label, other in (("floor", line["best_floor"]), ("best of PyOD", line["best_pyod"]))
-        if default and other and other["competitor"] != against and other["ap"] > default["ap"] + 5e-4
-    ]
+    line["losses"] = _losses(default, list(figures.values()))
     return line
+
+
+def _losses(default: dict[str, Any] | None, figures: list[dict[str, Any]]) -> list[str]:
+    """Return the best of each group that is ahead of the default, by how far, the furthest first."""
+    if default is None:
+        return ["no figure of its own"]
+    ahead: dict[str, dict[str, Any]] = {}
+    for row in sorted(figures, key=lambda r: -r["ap"]):
+        if row["ap"] > default["ap"] + AHEAD:
+            ahead.setdefault(row["group"], row)
+    return [f"{row['competitor']}: AP -{_gap(row['ap'] - default['ap'])}" for row in ahead.values()]
+
+
+def _gap(value: float) -> str:
+    return f"{value:.3f}" if value >= 5e-4 else "<0.001"
 
 
 def _best_member(default: dict[str, Any] | None) -> tuple[str, float] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Cell:
     seed : None where nothing in the cell is random, so that one run tells all
     labels : share of the anomalous rows that are labelled; None for no label
     code : digest of the sources that the figures rest on
+    versions : of the packages that the competitor does not find in this environment
     """
 
     name: str
@@ -53,10 +54,11 @@ class Cell:
     seed: int | None
     labels: float | None
     code: str
+    versions: dict[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
-        """Return the digest of all that decides the figures."""
+        """Return the digest of all that decides the figures; the name is none of it."""
         told = [self.config, self.data.name, self.data.fingerprint, self.data.rows, self.seed, self.labels, self.code]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -128,6 +130,11 @@ def judge(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Row:
     DataError
         If only one class is there.
     """
+    n_anomalous = int(truth.sum())
+    if n_anomalous in (0, len(truth)):
+        raise DataError(
+            f"{n_anomalous} anomalous and {len(truth) - n_anomalous} normal of the scored items: a figure needs both"
+        )
     curve = rank_curve(truth, scores)
     drawn = resample(curve, n_bootstrap=200)
     auroc, precision = bootstrap_auroc(curve, drawn), bootstrap_average_precision(curve, drawn)
@@ -137,7 +144,7 @@ def judge(truth: NDArray[np.int64], scores: NDArray[np.float64]) -> Row:
         **{"ap": precision.value, "ap_low": precision.low, "ap_high": precision.high},
         **{"precision": at.precision, "recall": at.recall, "prevalence": float(truth.mean())},
     }
-    return {k: round(v, 6) for k, v in found.items()} | {"n": len(truth), "n_anomalous": int(truth.sum())}
+    return {k: round(v, 6) for k, v in found.items()} | {"n": len(truth), "n_anomalous": n_anomalous}
 
 
 def _check(outcome: Outcome, ids: pl.Series) -> None:

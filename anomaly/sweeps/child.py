@@ -135,10 +135,13 @@ def warm_server(modules: Sequence[str], threads: int) -> Iterator[None]:
 def out_of_memory(error: MemoryError | RuntimeError, limits: Limits) -> Row:
     """Return the row of a process that asked for more than it may have."""
     found = re.search(r"([\d.]+) ?(bytes|[KMGT]iB)", str(error))
-    if found:
-        needs = float(found[1]) * _UNITS[found[2]] / 1e9
-        return {"status": "skipped", "reason": f"needs {needs:.3g} GB at once; {_limit_text(limits)}"}
-    return {"status": "skipped", "reason": f"needs more memory than there is; {_limit_text(limits)}"}
+    asked = float(found[1]) * _UNITS[found[2]] / 1e9 if found else 0.0
+    if limits.memory_gb is not None and asked > limits.memory_gb:
+        return {"status": "skipped", "reason": f"needs {asked:.3g} GB; {_limit_text(limits)}"}
+    most = "the machine has" if limits.memory_gb is None else f"the {limits.memory_gb:g} GB it may have"
+    # What was asked for last says nothing of what was held before.
+    last = f" (the last request was {asked:.3g} GB)" if found else ""
+    return {"status": "skipped", "reason": f"out of memory: more than {most}{last}"}
 
 
 def _limit_text(limits: Limits) -> str:

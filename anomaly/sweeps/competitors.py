@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from anomaly.base import seeded
-from anomaly.errors import ConfigError
+from anomaly.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
     from numpy.typing import NDArray
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from anomaly.sweeps.task import Task
 
     Float = NDArray[np.float64]
+
+
+NONE_LABELLED = "no labelled anomaly to learn from"
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class Competitor(ABC):
     def told(self) -> Any:
         """Return what decides its scores and is not in its configuration, as plain values."""
         return None
+
+    def versions(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the versions of the packages of these names, and of others, that it does not find where this runs."""
+        return {}
 
 
 class OnFeatures(Competitor):
@@ -142,6 +151,8 @@ class AsItComes(Competitor):
             return ()
         if task.labels is None:
             raise ConfigError(f"{self.detector['_target_']} needs labels; give a label budget")
+        if not (task.labels == 1).any():
+            raise DataError(NONE_LABELLED)
         return ((task.labels == 1).astype(np.int64),)
 
     def _build(self, seed: int) -> Any:

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import polars as pl
 
-from anomaly.base import FeatureMatrix
 from anomaly.errors import ConfigError, DataError
-from anomaly.events.tabular import read_npz
 from anomaly.sweeps.folder import LabelledFolder, find_folders, read_folder
 from anomaly.sweeps.splits import halves, label_budget
+from anomaly.sweeps.tablerows import encode, read_inputs, read_labels
 from anomaly.sweeps.task import SequenceTask, TableTask, digest
 
 if TYPE_CHECKING:
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly.sweeps.task import Task
+    from anomaly.sweeps.tablerows import encode, read_inputs, read_labels
+from anomaly.sweeps.task import Task
 
 TABLES = (".npz", ".csv", ".parquet")
-ANOMALOUS, UNKNOWN = ("1", "1.0", "true", "anomaly", "outlier"), ("-1", "-1.0", "nan")
-"""What a label column says of an anomalous row, and of one of which nothing is known, as where it is empty; the rest is
-normal."""
+READING = ("events", "sequences", "features")
+"""Rooms of the package by which events, and tables with more than numbers, are read."""
 
 
 @dataclass(frozen=True)
 class TableSet:
-    """A file of numeric columns and a label: npz with `X` and `y`, or CSV or Parquet with a column `label`.
+    """A file of columns and a label: npz with `X` and `y`, or CSV or Parquet with a column `label`.
 
     Attributes
     ----------
@@ -58,6 +57,11 @@ class TableSet:
         return _digest([self.path])
 
     @property
+    def rests_on(self) -> tuple[str, ...]:
+        """Return the rooms of the package by which it is read: an array of numbers is taken as it is."""
+        return ("events/tabular.py",) if self.path.suffix == ".npz" else READING
+
+    @property
     def floors(self) -> dict[str, Any]:
         """Return what people know about the set: nothing."""
         return {}
@@ -70,73 +74,33 @@ class TableSet:
         """Return all rows to fit and score; under a label budget, halves without duplicates, the first one labelled."""
         X, chosen = self._drawn(seed)
         if labels is None:
-            whole = self._matrix(X[chosen])
+            whole, _ = encode(self.path, X[chosen], None)
             return TableTask(self.name, whole, whole, seed=seed, rows=chosen)
-        truth = self._labels()
+        truth = read_labels(self.path)
         chosen = chosen[np.unique(digest(X[chosen]), return_index=True)[1]]
         first, second = halves(truth[chosen], seed)
-        fit, score = chosen[first], chosen[second]
-        known = label_budget(truth[fit], labels, seed)
-        return TableTask(self.name, self._matrix(X[fit]), self._matrix(X[score]), seed=seed, rows=score, labels=known)
+        known = label_budget(truth[chosen[first]], labels, seed)
+        fit, score = encode(self.path, X[chosen[first]], X[chosen[second]])
+        return TableTask(self.name, fit, score, seed=seed, rows=chosen[second], labels=known)
 
     def truth(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return (n,) the labels of rows by their place in the file."""
-        labels = self._labels()
+        labels = read_labels(self.path)
         if len(ids) and int(ids.to_numpy().max()) >= len(labels):
             raise DataError(f"{self.path}: {len(labels)} labels, and more rows")
         truth: NDArray[np.int64] = labels[ids.to_numpy()]
         return truth
 
-    def _drawn(self, seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        X = self._values()
+    def _drawn(self, seed: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+        X = read_inputs(self.path)
         if self.rows is None or len(X) <= self.rows:
             return X, np.arange(len(X))
         drawn = np.random.default_rng(seed).choice(len(X), self.rows, replace=False)
         return X, np.sort(drawn)
 
-    def _matrix(self, values: NDArray[np.float32]) -> FeatureMatrix:
-        return FeatureMatrix(values, tuple(self._names()))
-
     @cached_property
     def _n(self) -> int:
-        return len(self._labels())
-
-    def _names(self) -> list[str]:
-        if self.path.suffix == ".npz":
-            return [f"x{k}" for k in range(self._values().shape[1])]
-        return [name for name in self._frame().columns if name != "label"]
-
-    def _values(self) -> NDArray[np.float32]:
-        if self.path.suffix != ".npz":
-            columns = self._frame().drop("label")
-            wrong = [name for name, dtype in columns.schema.items() if not (dtype.is_numeric() or dtype == pl.Boolean)]
-            if wrong:
-                raise DataError(f"{self.path}: column {wrong[0]} is not numeric; leave it out or encode it")
-            return columns.cast(pl.Float32).to_numpy()
-        values = _member(self.path, "X")
-        if values.ndim != 2:
-            raise DataError(f"{self.path}: X has shape {values.shape}, expected (rows, columns)")
-        return values.astype(np.float32)
-
-    def _labels(self) -> NDArray[np.int64]:
-        if self.path.suffix == ".npz":
-            return np.asarray(_member(self.path, "y"), np.int64).reshape(-1)
-        text = pl.col("label").cast(pl.String).str.to_lowercase()
-        known = pl.when(text.is_null() | text.is_in(UNKNOWN)).then(-1).otherwise(text.is_in(ANOMALOUS).cast(pl.Int64))
-        labels: NDArray[np.int64] = self._frame().select(known).to_series().to_numpy()
-        return labels
-
-    def _frame(self) -> pl.DataFrame:
-        if self.path.suffix == ".parquet":
-            frame = pl.read_parquet(self.path)
-        else:
-            # The first rows alone may not tell a column of floats from one of whole numbers.
-            frame = pl.read_csv(self.path, infer_schema_length=None)
-        if "label" not in frame.columns:
-            raise DataError(
-                f"{self.path}: no column label, which holds 1, 0 or -1; there are {', '.join(frame.columns[:8])}"
-            )
-        return frame
+        return len(read_labels(self.path))
 
 
 @dataclass(frozen=True)
@@ -145,6 +109,7 @@ class SequenceSet:
 
     folder: LabelledFolder
     kind: ClassVar[str] = "sequences"
+    rests_on: ClassVar[tuple[str, ...]] = READING
     rows: None = field(default=None, init=False)
 
     @property
@@ -255,13 +220,6 @@ def match(labels: pl.DataFrame, ids: pl.Series) -> NDArray[np.int64]:
         raise DataError(f"no scored id is among the labels; the first is {ids[0]!r}")
     found: NDArray[np.int64] = joined.fill_null(-1).cast(pl.Int64).to_numpy()
     return found
-
-
-def _member(path: Path, name: str) -> NDArray[Any]:
-    values = read_npz(path, name)
-    if values is None:
-        raise DataError(f"{path}: no array {name}")
-    return values
 
 
 def _digest(paths: Sequence[Path]) -> str:

@@ -29,7 +29,7 @@ def write_leaderboard(rows: pl.DataFrame, out: Path, *, against: str | None = No
     paths = [out / f"leaderboard.{suffix}" for suffix in ("md", "csv", "html")]
     write_text(paths[0], render(found, rows, title, "board.md"))
     with replacing(paths[1]) as temporary:
-        means(rows).drop("floors", "members").write_csv(temporary)
+        _lines(found, means(rows).drop("floors", "members")).write_csv(temporary)
     write_text(paths[2], render(found, rows, title, "board.html"))
     return paths
 
@@ -49,6 +49,21 @@ def render(found: list[Board], rows: pl.DataFrame, title: str, template: str) ->
     )
 
 
+def _lines(found: list[Board], table: pl.DataFrame) -> pl.DataFrame:
+    """Return one line per set, competitor and budget, with how the competitor stands over the sets."""
+    import polars as pl
+
+    stands = [
+        {"kind": board.kind, "labels": board.labels, "competitor": line["competitor"], "against": board.against}
+        | {"mean_rank": line["rank"], **{key: line[key] for key in ("default_wins", "default_losses")}}
+        for board in found
+        for line in board.lines
+    ]
+    types = {"labels": pl.Float64, "mean_rank": pl.Float64}
+    told = pl.DataFrame(stands, schema_overrides=types).fill_nan(None)
+    return table.join(told, on=["kind", "labels", "competitor"], how="left", nulls_equal=True, maintain_order="left")
+
+
 def _drawn(board: Board, sheet: Sheet) -> dict[str, Any]:
     """Return the pictures of a board; one with a single set or competitor has fewer."""
     found: dict[str, Any] = {}
@@ -63,8 +78,10 @@ def _drawn(board: Board, sheet: Sheet) -> dict[str, Any]:
 
 
 def _facts(rows: pl.DataFrame) -> dict[str, Any]:
-    versions = [json.loads(v) for v in rows["versions"].drop_nulls().unique().sort()]
-    latest: dict[str, str] = versions[-1] if versions else {}
+    versions: dict[str, set[str]] = {}
+    for told in rows["versions"].drop_nulls().unique():
+        for name, version in json.loads(told).items():
+            versions.setdefault(name, set()).update([version] if version else [])
     return {
         "cells": rows.height,
         "ok": int((rows["status"] == "ok").sum()),
@@ -73,8 +90,7 @@ def _facts(rows: pl.DataFrame) -> dict[str, Any]:
         "hours": float(rows["seconds"].sum()) / 3600,
         "first": str(rows["finished"].min())[:10],
         "last": str(rows["finished"].max())[:10],
-        "versions": {name: v for name, v in latest.items() if v},
-        "mixed": len(versions) > 1,
+        "versions": {name: " and ".join(sorted(found)) for name, found in sorted(versions.items()) if found},
         "fingerprints": dict(rows.select("set", "fingerprint").unique().sort("set").iter_rows()),
     }
 

@@ -9,9 +9,11 @@ codes for each field, a column for each number, ``gap`` (seconds). It leaves ``s
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +21,12 @@ import numpy as np
 import polars as pl
 
 from anomaly.errors import ConfigError, DataError
-from anomaly.sweeps.competitors import Clock, Competitor, Outcome
+from anomaly.sweeps.competitors import NONE_LABELLED, Clock, Competitor, Outcome
 from anomaly.sweeps.task import SequenceTask, TableTask
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from anomaly.sequences.store import SequenceStore
     from anomaly.sweeps.task import Task
 
@@ -55,9 +59,21 @@ class Peer(Competitor):
         """Return the program's text, and that of what lies beside it."""
         return {path.name: path.read_text(encoding="utf-8") for path in sorted(self._program.parent.glob("*.py"))}
 
+    def versions(self, names: Sequence[str]) -> dict[str, str]:
+        """Return the versions of what its environment was made for, and of what it has in place of this one's."""
+        folder = self._folder
+        if folder is None or not (folder / "installed.json").is_file():
+            return {}
+        sites = [str(path) for path in folder.glob("lib/python*/site-packages")]
+        found = {_plain(each.name): each.version for each in distributions(path=sites)}
+        wanted = [*names, *_requirements(folder / "installed.json")]
+        return {name: found[_plain(name)] for name in wanted if _plain(name) in found}
+
     def compete(self, task: Task) -> Outcome:
         """Hand the task over, wait, and read the scores."""
         python = self._python()
+        if task.labels is not None and not (task.labels == 1).any():
+            raise DataError(NONE_LABELLED)
         with tempfile.TemporaryDirectory(prefix="peer-") as name:
             folder = Path(name)
             clock = Clock()
@@ -78,18 +94,38 @@ class Peer(Competitor):
     def _program(self) -> Path:
         return Path(__file__).parents[2] / self.program
 
+    @property
+    def _folder(self) -> Path | None:
+        if self.environment is None:
+            return None
+        return Path(self.peers or "~/.cache/anomaly/peers").expanduser() / self.environment
+
     def _python(self) -> str:
         if not self._program.is_file():
             raise ConfigError(f"{self._program}: no such program; peers run from a checkout")
-        if self.environment is None:
+        folder = self._folder
+        if folder is None:
             return sys.executable
-        folder = Path(self.peers or "~/.cache/anomaly/peers").expanduser() / self.environment
         if not (folder / "installed.json").is_file():
             failed = folder / "failed.txt"
             last = failed.read_text().strip().splitlines()[-1] if failed.is_file() else ""
             why = f"cannot be installed: {last}" if last else f"python benchmarks/peers/install.py {self.environment}"
             raise ConfigError(f"{folder}: no such environment; {why}")
         return str(folder / "bin" / "python")
+
+
+def _requirements(path: Path) -> list[str]:
+    """Return the names of the packages that an environment was made for; one made by hand may not tell."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8")).get("requirements", [])
+    except (ValueError, AttributeError):
+        return []
+    return [found[0] for each in told if (found := re.match(r"[\w.-]+", str(each)))]
+
+
+def _plain(name: str) -> str:
+    """Return a package's name as PEP 503 compares it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _hand_over(task: Task, folder: Path, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The results: one small Parquet file per cell, there whole or not at all, named by the cell's key.
+"""The results: a small Parquet file per key of a cell, there whole or not at all, with a row for each name that has it.
 
 Any number of processes may write into one folder; a killed one leaves the rows that it had finished.
 """
@@ -46,9 +46,13 @@ class ResultStore:
         return self.folder / "cells"
 
     def write(self, row: dict[str, Any]) -> None:
-        """Keep a row; columns that it does not name are null."""
-        with replacing(self._path(row["key"])) as temporary:
-            pl.DataFrame([row], schema=COLUMNS).write_parquet(temporary)
+        """Keep a row beside those of other competitors with its key; columns that it does not name are null."""
+        path = self.cells / f"{row['key']}.parquet"
+        new = pl.DataFrame([row], schema=COLUMNS)
+        if path.is_file():
+            new = pl.concat([_read(path).filter(pl.col("competitor") != row["competitor"]), new])
+        with replacing(path) as temporary:
+            new.write_parquet(temporary)
 
     def read(self) -> pl.DataFrame:
         """Return all rows.
@@ -63,21 +67,21 @@ class ResultStore:
             raise ArtifactError(f"{self.folder}: holds no results; make them with anomaly sweep out={self.folder}")
         return pl.concat(rows).sort("set", "competitor", "labels", "seed", "finished", nulls_last=False)
 
-    def by_key(self) -> dict[str, dict[str, Any]]:
-        """Return the kept rows by their key."""
-        return {row["key"]: row for frame in self._rows() for row in frame.iter_rows(named=True)}
+    def by_cell(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return the kept rows by their key and competitor."""
+        return {(row["key"], row["competitor"]): row for frame in self._rows() for row in frame.iter_rows(named=True)}
 
     def _rows(self) -> Iterator[pl.DataFrame]:
         for path in sorted(self.cells.glob("*.parquet")):
-            if path.name.startswith("."):
-                continue
-            try:
-                frame = pl.read_parquet(path)
-                # Rows of an older version may lack columns that are there now.
-                missing = [pl.lit(None, dtype).alias(c) for c, dtype in COLUMNS.items() if c not in frame.columns]
-                yield frame.with_columns(missing).select(list(COLUMNS))
-            except (pl.exceptions.PolarsError, OSError) as error:
-                raise ArtifactError(f"{path}: cannot be read ({error}); delete it, and sweep again") from error
+            if not path.name.startswith("."):
+                yield _read(path)
 
-    def _path(self, key: str) -> Path:
-        return self.cells / f"{key}.parquet"
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(path)
+        # Rows of an older version may lack columns that are there now.
+        missing = [pl.lit(None, dtype).alias(c) for c, dtype in COLUMNS.items() if c not in frame.columns]
+        return frame.with_columns(missing).select(list(COLUMNS))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); delete it, and sweep again") from error

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly.errors import AnomalyError, ConfigError
 from anomaly.sweeps.cell import Cell, run_cell
 from anomaly.sweeps.child import Child, Limits, wait_for, warm_server
+from anomaly.sweeps.datasets import READING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,13 +25,20 @@ if TYPE_CHECKING:
     from anomaly.sweeps.datasets import DataSet
     from anomaly.sweeps.store import ResultStore
 
-PACKAGES = ("anomaly", "numpy", "scikit-learn", "torch", "pyod", "polars", "xgboost-cpu", "pytorch-lifestream")
-_JUDGING = {
-    "table": ("metrics", "events/tabular.py", "sweeps"),
-    "sequences": ("metrics", "events", "sequences", "features", "sweeps"),
-}
-"""Sources that every figure of a kind of data rests on, in the room of sweeps these modules alone."""
-_SWEEPS = ("cell.py", "competitors.py", "datasets.py", "eventrows.py", "floors.py", "folder.py", "splits.py", "task.py")
+PACKAGES = ("anomaly", "numpy", "scikit-learn", "torch", "pyod", "polars")
+_JUDGING = ("metrics", "sweeps")
+"""Sources that every figure rests on, beyond those that read its data; in the room of sweeps these modules alone."""
+_SWEEPS = (
+    "cell.py",
+    "competitors.py",
+    "datasets.py",
+    "eventrows.py",
+    "floors.py",
+    "folder.py",
+    "splits.py",
+    "tablerows.py",
+    "task.py",
+)
 
 
 @dataclass(frozen=True)
@@ -59,17 +67,19 @@ class Plan:
 def cells_of(plan: Plan, build: Build) -> list[Cell]:
     """Return the cells of a plan, set by set; where a seed changes nothing there is one cell for all seeds."""
     entries = [_entry(name, config, build) for name, config in plan.competitors.items()]
-    found: dict[str, Cell] = {}
+    found: dict[tuple[str, str], Cell] = {}
     for data in plan.data:
         for labels in plan.labels:
             drawn = _draws(data, labels)
             for entry in entries:
                 for seed in plan.seeds if drawn or (entry.random and entry.name not in plan.steady) else [None]:
-                    cell = Cell(entry.name, entry.config, data, seed, labels, entry.code(data.kind))
-                    found.setdefault(cell.key, cell)
+                    code = entry.code(data.rests_on)
+                    cell = Cell(entry.name, entry.config, data, seed, labels, code, entry.versions)
+                    found.setdefault((cell.key, cell.name), cell)
     mine, parts = plan.shard
-    chosen = set(sorted(found)[mine::parts])
-    return [cell for key, cell in found.items() if key in chosen]
+    # By key, so that competitors whose cells share a key stay together and are run once.
+    chosen = set(sorted({key for key, _ in found})[mine::parts])
+    return [cell for (key, _), cell in found.items() if key in chosen]
 
 
 def _draws(data: DataSet, labels: float | None) -> bool:
@@ -88,53 +98,70 @@ def run_sweep(
     *,
     done: Callable[[Row], None] = lambda row: None,
 ) -> int:
-    """Run the cells that the store lacks, each in a process of its own, and return how many were run.
+    """Run the cells that the store lacks, each in a process of its own, and return how many rows are new.
+
+    Competitors of one configuration have one key: what was computed under one name is written under the others too.
 
     Parameters
     ----------
     done : called with every new row
     """
-    kept = store.by_key()
-    waiting = [cell for cell in cells if not _settled(kept.get(cell.key), plan)]
+    kept = store.by_cell()
+    lacking = [cell for cell in cells if not _settled(kept.get((cell.key, cell.name)), plan)]
+    computed = {key: row for (key, _), row in kept.items() if _settled(row, plan)}
+    waiting: dict[str, list[Cell]] = {}
     beaten: dict[str, str] = {}
-    running: dict[Child, Cell] = {}
+    running: dict[Child, list[Cell]] = {}
     threads = plan.limits.threads
 
-    def keep(cell: Cell, row: Row) -> None:
+    def keep(named: list[Cell], row: Row) -> None:
         limits = {"limit_seconds": plan.limits.seconds, "limit_gb": plan.limits.memory_gb, "threads": threads}
-        whole = {**cell.facts(), **row, **limits, **_circumstances()}
-        store.write(whole)
-        done(whole)
-        if row["status"] == "skipped" and _apart_from_seed(cell) not in beaten:
-            beaten[_apart_from_seed(cell)] = f"{row['reason']} (seen with seed {cell.seed})"
+        write(named, {**row, **limits, **_circumstances(named[0].versions)})
+        first = named[0]
+        if row["status"] == "skipped" and _apart_from_seed(first) not in beaten:
+            beaten[_apart_from_seed(first)] = f"{row['reason']} (seen with seed {first.seed})"
 
+    def write(named: list[Cell], row: Row) -> None:
+        for cell in named:
+            whole = {**row, **cell.facts()}
+            store.write(whole)
+            done(whole)
+
+    for cell in lacking:
+        if cell.key in computed:
+            write([cell], computed[cell.key])
+        else:
+            waiting.setdefault(cell.key, []).append(cell)
     with warm_server(_modules(plan), threads):
         try:
             while waiting or running:
                 while waiting and len(running) < plan.workers:
-                    cell = waiting.pop(0)
-                    reason = beaten.get(_apart_from_seed(cell))
+                    named = waiting.pop(next(iter(waiting)))
+                    reason = beaten.get(_apart_from_seed(named[0]))
                     if reason is not None:
-                        keep(cell, {"status": "skipped", "reason": reason, "finished": _now()})
+                        keep(named, {"status": "skipped", "reason": reason, "finished": _now()})
                         continue
-                    running[Child(functools.partial(run_cell, cell, build), plan.limits)] = cell
+                    running[Child(functools.partial(run_cell, named[0], build), plan.limits)] = named
                 for child in wait_for(list(running)) if running else ():
                     keep(running.pop(child), {"finished": _now(), **child.end()})
         finally:
             for child in running:
                 child.kill()
-    return len(cells) - sum(_settled(kept.get(cell.key), plan) for cell in cells)
+    return len(lacking)
 
 
 def workers_for(wanted: int | None, limits: Limits) -> int:
-    """Return how many cells run side by side: as many as wanted, at most what cores and free memory carry."""
+    """Return how many cells run side by side: as many as wanted, at most what cores and free memory carry.
+
+    More of them than cores would measure each other's time.
+    """
     if wanted is not None and not isinstance(wanted, int):
         raise ConfigError(f"workers={wanted}: expected a number")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = max(cores // limits.threads, 1) if wanted is None else max(wanted, 1)
-    if limits.memory_gb is None:
-        return most
-    return max(min(most, int(_free_gb() // limits.memory_gb)), 1)
+    carried = [cores // limits.threads]
+    if limits.memory_gb is not None:
+        carried.append(int(_free_gb() // limits.memory_gb))
+    return max(min(carried if wanted is None else [wanted, *carried]), 1)
 
 
 @functools.cache
@@ -159,13 +186,14 @@ class _Entry:
     random: bool = False
     told: str = ""
     rests_on: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
 
-    def code(self, kind: str) -> str:
-        """Return the digest of the code that its figures rest on."""
-        sources = (*_JUDGING[kind], *self.rests_on)
+    def code(self, reading: tuple[str, ...]) -> str:
+        """Return the digest of the code that its figures rest on; `reading` is what its data rest on."""
+        sources = (*_JUDGING, *reading)
         if self.rests_on:
             # What is the package's own reads tables the way that it reads events.
-            sources = tuple(dict.fromkeys(("base.py", *_JUDGING["sequences"], *self.rests_on)))
+            sources = tuple(dict.fromkeys(("base.py", *_JUDGING, *READING, *self.rests_on)))
         return hashlib.sha256((code_digest(sources) + self.told).encode()).hexdigest()[:12]
 
 
@@ -174,7 +202,8 @@ def _entry(name: str, config: dict[str, Any], build: Build) -> _Entry:
     try:
         competitor = build(config)
         told = json.dumps(competitor.told(), sort_keys=True, default=str)
-        return _Entry(name, config, bool(competitor.uses_seed()), told, tuple(competitor.rests_on))
+        versions = competitor.versions(PACKAGES)
+        return _Entry(name, config, bool(competitor.uses_seed()), told, tuple(competitor.rests_on), versions)
     except (AnomalyError, ImportError, AttributeError, TypeError):
         return _Entry(name, config)
 
@@ -223,13 +252,13 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     return int(first), int(second)
 
 
-@functools.cache
-def _circumstances() -> dict[str, str]:
-    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES}
+def _circumstances(elsewhere: dict[str, str]) -> dict[str, str]:
+    versions = {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES} | elsewhere
     machine = {"machine": platform.machine(), "cores": os.cpu_count(), "node": platform.node()}
     return {"versions": json.dumps(versions), "machine": json.dumps(machine)}
 
 
+@functools.cache
 def _version(name: str) -> str:
     try:
         return version(name)

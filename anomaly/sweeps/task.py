@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
+from polars import selectors
 
 from anomaly.base import FeatureMatrix
 from anomaly.sweeps.eventrows import EventRows, reported_events
@@ -192,11 +193,15 @@ def item_ids(store: SequenceStore, level: str) -> pl.Series:
     return store.event_ids.gather(pl.Series(reported_events(store)))
 
 
-def digest(values: NDArray[Any]) -> NDArray[np.uint64]:
+def digest(values: NDArray[Any] | pl.DataFrame) -> NDArray[np.uint64]:
     """Return (n,) a number for each row; equal rows have equal numbers."""
     if not values.shape[1]:
         return np.zeros(len(values), np.uint64)
-    frame = pl.DataFrame(np.ascontiguousarray(values, np.float32))
+    # In single precision, in which competitors get them.
+    if isinstance(values, pl.DataFrame):
+        frame = values.with_columns((selectors.numeric() | selectors.boolean()).cast(pl.Float32))
+    else:
+        frame = pl.DataFrame(np.ascontiguousarray(values, np.float32))
     return frame.hash_rows(seed=0).to_numpy()
 
 

@@ -55,7 +55,43 @@ def test_wins_losses_and_floors_are_on_every_line() -> None:
     assert lines["default"]["rank"] == 2 and lines["default"]["ap"] == pytest.approx(0.625)
     first = next(line for line in board.per_set if line["set"] == "a")
     assert first["best_floor"]["competitor"] == "floor.z" and first["floors_told"] == {"cap": ".6/.3"}
-    assert first["losses"] == ["best of PyOD pyod.knn: AP -0.020"] and first["best_member"] == ("m", 0.7)
+    assert first["losses"] == ["pyod.knn: AP -0.020"] and first["best_member"] == ("m", 0.7)
+
+
+def test_the_best_of_every_group_that_is_ahead_is_told() -> None:
+    told = {"default": 0.136, "peer.xgbod": 0.457, "peer.devnet": 0.3, "mine.a": 0.2, "rival": 0.15, "pyod.lof": 0.1}
+    (board,) = boards(table([row(who, ap=ap) for who, ap in {**told, "floor.z": 0.1362}.items()]))
+    assert board.per_set[0]["losses"] == [
+        *("peer.xgbod: AP -0.321", "mine.a: AP -0.064", "rival: AP -0.014", "floor.z: AP -<0.001")
+    ]
+    (board,) = boards(table([row("default", ap=None), row("pyod.lof")]))
+    assert board.per_set[0]["losses"] == ["no figure of its own"]
+
+
+def test_no_loss_is_cut_off(tmp_path: Path) -> None:
+    long = [f"group{k}.{'long' * 6}" for k in range(12)]
+    frame = table([row("default", ap=0.1), *(row(who) for who in long)])
+    for path in write_leaderboard(frame, tmp_path, title="t"):
+        assert all(f"{who}: AP -0.400" in path.read_text() for who in long) or path.suffix == ".csv"
+
+
+def test_the_csv_tells_ranks_wins_and_losses(tmp_path: Path) -> None:
+    labelled = [row(who, labels=0.05, ap=ap) for who, ap in [("default", 0.4), ("pyod.knn", 0.3)]]
+    write_leaderboard(table([*FULL, *labelled]), tmp_path, title="t")
+    told = ("competitor", "labels", "against", "mean_rank", "default_wins", "default_losses")
+    found = pl.read_csv(tmp_path / "leaderboard.csv", infer_schema_length=None).select(told).unique()
+    assert sorted(found.rows(), key=lambda r: (r[0], r[1] or 0.0)) == [
+        *(("default", None, "default", 2.0, 0, 0), ("default", 0.05, "default", 1.0, 0, 0)),
+        *(("floor.z", None, "default", 4.0, 6, 0), ("pyod.knn", None, "default", 1.0, 0, 6)),
+        *(("pyod.knn", 0.05, "default", 2.0, 1, 0), ("pyod.lof", None, "default", 3.0, 6, 0)),
+    ]
+
+
+def test_the_pages_say_what_their_figures_are_of(tmp_path: Path) -> None:
+    peer = row("peer.x", versions=json.dumps({"pyod": "3.5", "xgboost-cpu": "3.2.0", "torch": ""}))
+    text = {path.suffix: path.read_text() for path in write_leaderboard(table([*FULL, peer]), tmp_path, title="t")}
+    assert "at 1%, the median times and memory are over the sets that a competitor finished" in text[".md"]
+    assert "pyod 3.5 and 3.6, xgboost-cpu 3.2.0" in text[".html"] and "by time or entity" not in text[".html"]
 
 
 def test_seeds_are_averaged_and_a_failed_cell_has_its_reason() -> None:

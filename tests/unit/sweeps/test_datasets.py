@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from anomaly.base import Detector, FeatureMatrix
 from anomaly.errors import ConfigError, DataError
+from anomaly.features.table import read_table
 from anomaly.sweeps.competitors import AsItComes, OnFeatures
 from anomaly.sweeps.datasets import SequenceSet, TableSet, find_sets
 from anomaly.sweeps.floors import LargestZ, NGramFloor, ShortLength
@@ -78,9 +80,9 @@ def test_text_labels_of_csv_and_bad_tables(tmp_path: Path) -> None:
     pl.DataFrame({"a": [1.0, 2, 3], "label": ["nominal", "anomaly", "nominal"]}).write_csv(tmp_path / "t.csv")
     found = TableSet(tmp_path / "t.csv")
     assert found.truth(found.task(0).ids).tolist() == [0, 1, 0] and found.task(0).features()[0].names == ("a",)
-    pl.DataFrame({"a": ["x"], "label": [1]}).write_csv(tmp_path / "u.csv")
-    with pytest.raises(DataError, match="column a is not numeric"):
-        TableSet(tmp_path / "u.csv").task(0)
+    pl.DataFrame({"a": [date(2024, 1, 1)], "label": [1]}).write_parquet(tmp_path / "u.parquet")
+    with pytest.raises(DataError, match=r"u\.parquet: no column is an input"):
+        TableSet(tmp_path / "u.parquet").task(0)
     pl.DataFrame({"a": [1]}).write_csv(tmp_path / "v.csv")
     with pytest.raises(DataError, match="no column label"):
         TableSet(tmp_path / "v.csv").task(0)
@@ -93,6 +95,56 @@ def test_csv_is_read_to_its_end_and_an_unknown_label_is_not_normal(tmp_path: Pat
     task = found.task(0)
     assert task.features()[0].values[-1, 0] == 402.5
     assert found.truth(task.ids)[:4].tolist() == [-1, -1, 1, 0]
+
+
+def test_text_is_encoded_as_training_does_from_the_fitted_rows_alone(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.choice(["a", "b", "c"], 400, p=[0.7, 0.2, 0.1])
+    frame = pl.DataFrame({"kind": kinds, "amount": rng.normal(size=400), "ok": rng.random(400) < 0.9})
+    frame = frame.with_columns(label=pl.Series((kinds == "c") & (rng.random(400) < 0.5)).cast(pl.Int64))
+    frame.write_csv(tmp_path / "t.csv")
+    found = TableSet(tmp_path / "t.csv")
+    X, _ = found.task(0).features()
+    told = read_table(tmp_path / "t.csv", {"label": "label"}).X
+    assert X.names == told.names and np.array_equal(X.values, told.values)
+    assert np.allclose(X.values[:, 0], frame["amount"]), "rows keep their order"
+    halved = found.task(0, 0.5)
+    assert isinstance(halved, TableTask)
+    fit, score = halved.features()
+    again, _ = TableSet.task(found, 0, 0.5).features()
+    assert np.array_equal(fit.values, again.values) and fit.names == score.names and len(fit) + len(score) == 400
+    column = fit.names.index("kind.rarity")
+    counts = np.unique(fit.values[:, column], return_counts=True)[1]
+    rarity = {np.float32(np.log(len(fit) + 1) - np.log(count)) for count in counts}
+    assert set(fit.values[:, column]) == rarity == set(score.values[:, column])
+    for competitor in (LargestZ(), AsItComes(detector={"_target_": "pyod.models.ecod.ECOD"})):
+        assert np.isfinite(competitor.compete(halved).scores).all()
+
+
+def test_a_set_rests_on_the_code_that_reads_it(tmp_path: Path, table: Make, shop: SequenceSet) -> None:
+    assert table().rests_on == ("events/tabular.py",)
+    assert TableSet(tmp_path / "t.csv").rests_on == shop.rests_on
+
+
+@pytest.mark.parametrize(("label", "shown"), [("2", "2"), ("fraud", "'fraud'"), ("maybe", "'maybe'"), ("0.5", "0.5")])
+def test_a_label_of_no_known_word_is_an_error(tmp_path: Path, label: str, shown: str) -> None:
+    (tmp_path / "t.csv").write_text(f"a,label\n1,0\n2,1\n3,{label}\n4,0\n")
+    found = TableSet(tmp_path / "t.csv")
+    with pytest.raises(DataError, match=rf"t\.csv: column label, row 3 holds {shown}, expected one of 1"):
+        found.truth(found.task(0).ids)
+    y = np.array(["0", "1", label, "0"]) if shown.startswith("'") else np.array([0, 1, float(label), 0])
+    np.savez(tmp_path / "t.npz", X=np.zeros((4, 2)), y=y)
+    with pytest.raises(DataError, match="column y, row 3"):
+        TableSet(tmp_path / "t.npz").truth(found.task(0).ids)
+
+
+def test_words_of_a_label(tmp_path: Path) -> None:
+    words = ["True", "outlier", "anomalous", " 1 ", "1.0", "false", "inlier", "Normal", "0", "unknown", "NaN", "-1", ""]
+    np.savez(tmp_path / "t.npz", X=np.zeros((13, 1)), y=np.array(words))
+    pl.DataFrame({"a": range(13), "label": words}).write_parquet(tmp_path / "t.parquet")
+    for name in ("t.npz", "t.parquet"):
+        truth = TableSet(tmp_path / name).truth(pl.Series(range(13)))
+        assert truth.tolist() == [1] * 5 + [0] * 4 + [-1] * 4
 
 
 def test_npz_with_fewer_labels_than_rows(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from anomaly.errors import ConfigError, DataError
+from anomaly.sweeps.competitors import AsItComes
 from anomaly.sweeps.datasets import TableSet
 from anomaly.sweeps.peer import Peer
 
@@ -46,3 +47,13 @@ def test_what_is_not_installed_says_how(tmp_path: Path, table: Callable[..., Tab
     (tmp_path / "xgboost" / "failed.txt").write_text("long story\nERROR: no matching distribution")
     with pytest.raises(ConfigError, match="cannot be installed: ERROR: no matching distribution"):
         peer.compete(task)
+
+
+def test_without_a_labelled_anomaly_no_program_is_asked(tmp_path: Path, table: Callable[..., TableSet]) -> None:
+    (tmp_path / "p.py").write_text("raise SystemExit('random_ expects from to be less than to')")
+    learner = AsItComes(detector={"_target_": "pyod.models.knn.KNN"}, labelled="unknown_as_normal")
+    for anomalous in (0, 1):
+        task = table(anomalous=anomalous).task(0, 0.1)
+        for competitor in (Peer(program=str(tmp_path / "p.py")), learner):
+            with pytest.raises(DataError, match="no labelled anomaly to learn from"):
+                competitor.compete(task)

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from anomaly.sweeps.tablerows import encode, read_inputs, read_labels
-from anomaly.sweeps.task import Task
+    from anomaly.sweeps.task import Task
 
 TABLES = (".npz", ".csv", ".parquet")
 READING = ("events", "sequences", "features")

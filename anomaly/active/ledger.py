@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from anomaly.active.labels import VERDICTS, Label
@@ -51,7 +51,7 @@ class Ledger:
 
     def add(self, rows: Iterable[Label]) -> None:
         """Take further rows of the log."""
-        for row in rows:
+        for row in map(self._since_first, rows):
             self.rows[row.seq] = self.keys[row.key] = row
             self.seq = row.seq
             if self.items is not None and row.item not in self.items:
@@ -66,6 +66,13 @@ class Ledger:
                 self.words[row.item][row.annotator] = self.drafts[row.item, row.annotator] = row
                 if row.verdict != "skipped":
                     self.chosen[row.item] = min(self.chosen.get(row.item, row), row, key=_choice)
+
+    def _since_first(self, row: Label) -> Label:
+        """Return a row with the time from which its choice was held: handed back after an undo, it is taken anew."""
+        draft = self.drafts.get((row.item, row.annotator))
+        if draft is None or row.chosen_at is None or draft.chosen_at != row.chosen_at:
+            return row
+        return replace(row, taken_at=draft.taken_at)
 
     def _take_back(self, row: Label) -> None:
         own, words = self.said[row.annotator], self.words[row.item]

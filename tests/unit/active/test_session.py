@@ -435,6 +435,7 @@ def test_what_is_taken_back_and_said_again_was_chosen_when_it_was_first(start):
     assert judge(session, "ann", "anomalous", "k2") == item
     again = session.judged()[-1]
     assert again.item == item and again.chosen_at == first.chosen_at and again.probability == first.probability
+    assert again.taken_at == first.taken_at
     assert session.ledger.choices()[0] == ["bob", "ann"]
 
 

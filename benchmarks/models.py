@@ -3,7 +3,7 @@
     python benchmarks/models.py                          every model on every set with role `benchmark`, seeds 0, 1, 2
     python benchmarks/models.py --quick                  one seed, small and short, proc_receipt_010
     python benchmarks/models.py --models next_event_gru,contrastive --sets schonlau_sea
-    python benchmarks/models.py --jobs 16                sixteen cells at once, each of one thread
+    OMP_NUM_THREADS=1 python benchmarks/models.py --jobs 16    sixteen cells at once, each of one thread
 
 Each cell is a process of `accuracy.py` with `model=<name> detector=none`; finished cells are kept below --work. A model
 earns its place on a set where its average precision is the best of all models, or behind it by no more than the spread

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Self
 
 from anomaly.active.labels import VERDICTS, Label
@@ -126,10 +127,12 @@ class Ledger:
     def choices(self) -> tuple[list[str], list[int], list[int]]:
         """Return for whom the items of `decisions` were chosen, since when they were held, and when they were chosen.
 
-        Microseconds since 1970 UTC; what was no draw, such as a spare, could be drawn until it was judged.
+        Microseconds since 1970 UTC; what was no draw, such as a spare, could be drawn until it was written, however
+        long ago a file that was brought in says that this was.
         """
         rows = [self.chosen[row.item] for row in self.decisions()]
-        drawn = [(row.probability and row.chosen_at) or row.recorded_at for row in rows]
+        written = accumulate((row.recorded_at for row in rows), max)
+        drawn = [(row.probability and row.chosen_at) or moment for row, moment in zip(rows, written, strict=True)]
         held = [min(row.taken_at or moment, moment) for row, moment in zip(rows, drawn, strict=True)]
         return [row.annotator for row in rows], held, drawn
 

@@ -89,22 +89,27 @@ def evaluate(
 def _is_scored_table(scores: pl.DataFrame, labels: pl.DataFrame, label: str) -> bool:
     """Return whether labels without a key are the table that was scored: as many rows, which only their number names.
 
-    Whole numbers that name the same rows in another order are a key that is called otherwise.
+    A text that every row has of its own, and whole numbers that count the rows in another order, are a key.
     """
     if label not in labels.columns or {"sequence", LOGGED} & set(labels.columns) or labels.height != scores.height:
         return False
     if not {"length", "entity"} <= set(scores.columns) or scores["entity"].null_count() < scores.height:
         return False
-    whole = [column for column in labels.iter_columns() if column.dtype.is_integer()]
-    return (
-        bool((scores["length"] == 1).all())
-        and _number_rows(scores["sequence"].sort())
-        and all(_number_rows(column) or not _number_rows(column.sort()) for column in whole)
-    )
+    rows, others = scores["sequence"].sort(), labels.drop(label).get_columns()
+    numbered = bool((scores["length"] == 1).all()) and _counts(rows) and rows[0] == 0
+    return numbered and not any(map(_is_key, others))
 
 
-def _number_rows(column: pl.Series) -> bool:
-    return column.dtype.is_integer() and column.to_list() == list(range(len(column)))
+def _is_key(column: pl.Series) -> bool:
+    import polars as pl
+
+    if column.dtype.is_integer():
+        return _counts(column.sort()) and not _counts(column)
+    return column.dtype == pl.String and column.n_unique() == len(column) > 1
+
+
+def _counts(column: pl.Series) -> bool:
+    return column.dtype.is_integer() and bool((column.diff().drop_nulls() == 1).all())
 
 
 def figures_of(scores: pl.DataFrame, labels: Any, unit: str, labels_id: Any, split: str | None) -> dict[str, Any]:

@@ -116,7 +116,7 @@ class MemberBank(Estimator):
                 progress(f"fitting {name}")
                 folder = None if workspace is None else workspace / name
                 members: dict[str, Any] = self.event_members_ if scores_events else self.sequence_members_
-                with _named(name):
+                with _named(name, member):
                     members[name] = _fit_member(clone(member), X, held_out, folder, progress)
         self.lead_ = None
         if not self.event_members_:
@@ -179,7 +179,7 @@ class MemberBank(Estimator):
     def _read(self, X: SequenceStore, known: Mapping[str, Analysis]) -> BankReading:
         analyses = {}
         for name, member in self.event_members_.items():
-            with _named(name):
+            with _named(name, member):
                 analyses[name] = known[name] if name in known else member.analyse(X)
                 _check(name, analyses[name].fields_TF, X.n_events, "scores of events")
         lead = self.lead_.analyse(X) if self.lead_ is not None else next(iter(analyses.values()))
@@ -198,7 +198,7 @@ class MemberBank(Estimator):
         features = self.features(reference, self.leader.embed(reference))
         for name, member in tables.items():
             progress(f"fitting {name}")
-            with _named(name):
+            with _named(name, member):
                 self.table_members_[name] = _without_rows(clone(member).fit(features))
 
     def _items(self, analysis: Analysis) -> Statistics:
@@ -206,20 +206,23 @@ class MemberBank(Estimator):
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
-    """Tell which member failed: it may be a user's own, and raise what it likes."""
+def _named(name: str, member: object) -> Iterator[None]:
+    """Tell which member failed where it is a user's own, which raises what it likes."""
     try:
         yield
     except (AnomalyError, MemoryError):
         raise
     except Exception as error:
+        # A fault of a device, say, is no reason to throw away what was trained.
+        if type(member).__module__.startswith("anomaly."):
+            raise
         raise DataError(f"detector {name} failed: {type(error).__name__}: {error}; debug=true shows where") from error
 
 
 def _statistics(members: Mapping[str, Detector], X: Any) -> dict[str, Statistics]:
     parts = {}
     for name, member in members.items():
-        with _named(name):
+        with _named(name, member):
             parts[name] = member.statistics(X)
     return parts
 

@@ -8,8 +8,9 @@ Shapes: T packed events, N sequences, L longest sequence of the batch, D width, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ class GRUEncoder(Encoder):
             hidden_NLD, last_KND = self.gru(x_NLD.float(), state_KND.float())
         if carry is not None:
             carry.state_KND = last_KND
-        return before_and_after(_led_by(state_KND[-1], hidden_NLD), place_T)
+        return before_and_after(_led_by(state_KND[-1], hidden_NLD.float()), place_T)
 
 
 class LSTMEncoder(Encoder):
@@ -119,7 +120,7 @@ class LSTMEncoder(Encoder):
             hidden_NLD, last = self.lstm(x_NLD.float(), (hidden_KND.float(), cell_KND.float()))
         if carry is not None:
             carry.state_KND = torch.cat(last)
-        return before_and_after(_led_by(hidden_KND[-1], hidden_NLD), place_T)
+        return before_and_after(_led_by(hidden_KND[-1], hidden_NLD.float()), place_T)
 
 
 class ConvolutionEncoder(Encoder):
@@ -231,9 +232,9 @@ def before_and_after(states_NMD: Tensor, place_T: Tensor) -> tuple[Tensor, Tenso
     return states_PD.index_select(0, before_T), states_PD.index_select(0, before_T + 1)
 
 
-def _single_precision(x: Tensor) -> torch.autocast:
+def _single_precision(x: Tensor) -> AbstractContextManager[Any]:
     """Leave mixed precision: where bf16 is asked for cuDNN's cells take float16, too narrow for unscaled gradients."""
-    return torch.autocast(x.device.type, enabled=False)
+    return torch.autocast(x.device.type, enabled=False) if x.device.type == "cuda" else nullcontext()
 
 
 def _led_by(start_ND: Tensor, x_NLD: Tensor) -> Tensor:

@@ -71,15 +71,16 @@ class TableSet:
 
     def task(self, seed: int, labels: float | None = None) -> Task:
         """Return all rows to fit and score; under a label budget, halves without duplicates, the first one labelled."""
-        X, chosen = self._drawn(seed)
+        X, roles = read_inputs(self.path)
+        chosen = self._drawn(len(X), seed)
         if labels is None:
-            whole, _ = encode(self.path, X[chosen], None)
+            whole, _ = encode(self.path, roles, X[chosen], None)
             return TableTask(self.name, whole, whole, seed=seed, rows=chosen)
         truth = read_labels(self.path)
         chosen = chosen[np.unique(digest(X[chosen]), return_index=True)[1]]
         first, second = halves(truth[chosen], seed)
         known = label_budget(truth[chosen[first]], labels, seed)
-        fit, score = encode(self.path, X[chosen[first]], X[chosen[second]])
+        fit, score = encode(self.path, roles, X[chosen[first]], X[chosen[second]])
         return TableTask(self.name, fit, score, seed=seed, rows=chosen[second], labels=known)
 
     def truth(self, ids: pl.Series) -> NDArray[np.int64]:
@@ -90,12 +91,10 @@ class TableSet:
         truth: NDArray[np.int64] = labels[ids.to_numpy()]
         return truth
 
-    def _drawn(self, seed: int) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-        X = read_inputs(self.path)
-        if self.rows is None or len(X) <= self.rows:
-            return X, np.arange(len(X))
-        drawn = np.random.default_rng(seed).choice(len(X), self.rows, replace=False)
-        return X, np.sort(drawn)
+    def _drawn(self, n: int, seed: int) -> NDArray[np.int64]:
+        if self.rows is None or n <= self.rows:
+            return np.arange(n)
+        return np.sort(np.random.default_rng(seed).choice(n, self.rows, replace=False))
 
     @cached_property
     def _n(self) -> int:

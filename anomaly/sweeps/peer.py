@@ -65,7 +65,8 @@ class Peer(Competitor):
         if folder is None or not (folder / "installed.json").is_file():
             return {}
         sites = [str(path) for path in folder.glob("lib/python*/site-packages")]
-        found = {_plain(each.name): each.version for each in distributions(path=sites)}
+        # What a broken installation has left may have no name.
+        found = {_plain(each.name): each.version for each in distributions(path=sites) if each.name}
         wanted = [*names, *_requirements(folder / "installed.json")]
         return {name: found[_plain(name)] for name in wanted if _plain(name) in found}
 

@@ -1,10 +1,11 @@
-"""The results: a small Parquet file per key of a cell, there whole or not at all, with a row for each name that has it.
+"""The results: a small Parquet file per cell and competitor, there whole or not at all.
 
 Any number of processes may write into one folder; a killed one leaves the rows that it had finished.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,13 +47,11 @@ class ResultStore:
         return self.folder / "cells"
 
     def write(self, row: dict[str, Any]) -> None:
-        """Keep a row beside those of other competitors with its key; columns that it does not name are null."""
-        path = self.cells / f"{row['key']}.parquet"
-        new = pl.DataFrame([row], schema=COLUMNS)
-        if path.is_file():
-            new = pl.concat([_read(path).filter(pl.col("competitor") != row["competitor"]), new])
-        with replacing(path) as temporary:
-            new.write_parquet(temporary)
+        """Keep a row; columns that it does not name are null."""
+        # Competitors of one configuration have one key.
+        name = hashlib.sha256(str(row["competitor"]).encode()).hexdigest()[:6]
+        with replacing(self.cells / f"{row['key']}-{name}.parquet") as temporary:
+            pl.DataFrame([row], schema=COLUMNS).write_parquet(temporary)
 
     def read(self) -> pl.DataFrame:
         """Return all rows.

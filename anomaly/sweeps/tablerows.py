@@ -28,14 +28,24 @@ WORDS = {
 """What a label column says of an anomalous row, of a normal one, and of one of which nothing is known."""
 
 
-def read_inputs(path: Path) -> pl.DataFrame:
-    """Return the columns of a table without its label; those of an npz file are float32."""
+def read_inputs(path: Path) -> tuple[pl.DataFrame, TableRoles]:
+    """Return the columns of a table that are inputs, and what they are; those of an npz file are float32.
+
+    What is an input the whole table tells: in a draw of its rows their numbers no longer count up.
+    """
     if path.suffix != ".npz":
-        return _frame(path).drop("label")
+        frame = _frame(path).drop("label")
+        try:
+            schema = table_schema(_source(path, frame), TableRoles())
+        except SchemaError as error:
+            raise DataError(f"{path}: no column is an input; numbers, flags and texts that rows share are") from error
+        numeric, categorical = tuple(schema.numeric or ()), tuple(schema.categorical or ())
+        return frame.select(numeric + categorical), TableRoles(numeric=numeric, categorical=categorical)
     values = _member(path, "X")
     if values.ndim != 2:
         raise DataError(f"{path}: X has shape {values.shape}, expected (rows, columns)")
-    return pl.DataFrame(values.astype(np.float32), schema=[f"x{k}" for k in range(values.shape[1])])
+    names = tuple(f"x{k}" for k in range(values.shape[1]))
+    return pl.DataFrame(values.astype(np.float32), schema=list(names)), TableRoles(numeric=names)
 
 
 def read_labels(path: Path) -> NDArray[np.int64]:
@@ -60,7 +70,9 @@ def read_labels(path: Path) -> NDArray[np.int64]:
     return found
 
 
-def encode(path: Path, fit: pl.DataFrame, score: pl.DataFrame | None) -> tuple[FeatureMatrix, FeatureMatrix]:
+def encode(
+    path: Path, roles: TableRoles, fit: pl.DataFrame, score: pl.DataFrame | None
+) -> tuple[FeatureMatrix, FeatureMatrix]:
     """Return the rows to learn from and to score as numbers, the same twice where there are none to score.
 
     What text and flags become is learnt from the former rows alone.
@@ -73,11 +85,7 @@ def encode(path: Path, fit: pl.DataFrame, score: pl.DataFrame | None) -> tuple[F
     from anomaly.sequences.build import build_store
 
     source = _source(path, fit)
-    try:
-        schema = table_schema(source, TableRoles())
-    except SchemaError as error:
-        raise DataError(f"{path}: no column is an input; numbers, flags and texts that rows share are") from error
-    fitted = build_store(source, schema, encoder=EventEncoder(table=True))
+    fitted = build_store(source, table_schema(source, roles), encoder=EventEncoder(table=True))
     features = TableFeatures().fit(fitted.store)
     stores = [fitted.store]
     if score is not None:

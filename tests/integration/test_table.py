@@ -80,7 +80,9 @@ def test_the_table_itself_holds_the_labels(table: Path, tmp_path: Path, capsys: 
     found = anomaly.Run.load(tmp_path / "run").metrics
     assert found is not None and known is not None and found["auroc"] == known["auroc"]
     turned = whole.with_columns(place=pl.int_range(pl.len())).reverse()
-    for labels in (turned, whole.head(299)):
+    keyed = whole.with_columns(place=pl.format("r{}", pl.int_range(pl.len())))
+    from_one = whole.with_columns(place=pl.len() - pl.int_range(pl.len()))
+    for labels in (turned, keyed, from_one, whole.head(299)):
         with pytest.raises(SchemaError, match="no column 'sequence'"):
             anomaly.evaluate(scores, labels, label="verdict")
     assert anomaly.evaluate(scores, turned, label="verdict", labels_id="place")["auroc"] == known["auroc"]

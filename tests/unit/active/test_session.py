@@ -458,6 +458,16 @@ def test_a_draw_from_another_run_says_nothing_of_this_one(start):
     assert (found.n_labels, found.n_audited) == (2, 1)
 
 
+def test_what_is_brought_in_later_could_be_drawn_until_then(start):
+    session = start(query=Random())
+    first = judge(session, "ann", "normal", "k0")
+    old = Label("s00" if first != "s00" else "s01", "anomalous", "x", recorded_at=1)
+    session.log.append(old)
+    estimate, row = session.progress().estimate, session.judged()[0]
+    assert row.item == first and estimate.n_labels == 2
+    assert estimate.prevalence == pytest.approx(0), "nothing was found before the only draw, which was normal"
+
+
 def test_what_another_held_at_a_draw_counts_as_found_before(start):
     session = start(query=Random())
     held = [session.next(name).item for name in ("bob", "cid")]

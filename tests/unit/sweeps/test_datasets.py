@@ -222,3 +222,15 @@ def test_a_detector_that_keeps_no_scores_of_its_fit_competes(table: Make) -> Non
     fit, score = task.features()
     scores = OnFeatures(detector=Largest()).compete(task).scores
     np.testing.assert_array_equal(scores, Largest().fit(fit).decision_function(score))
+
+
+def test_numbers_of_the_rows_are_no_input_of_a_draw_either(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = np.repeat(rng.normal(size=(100, 2)).round(3), 2, axis=0)
+    columns = {"id": np.arange(200), "a": seen[:, 0], "b": seen[:, 1], "label": (np.arange(200) < 40).astype(int)}
+    pl.DataFrame(columns).write_csv(tmp_path / "t.csv")
+    for rows, labels in ((None, None), (150, None), (None, 0.5)):
+        task = TableSet(tmp_path / "t.csv", rows=rows).task(0, labels)
+        assert task.fit.names == task.score.names == ("a", "b")
+    # Each row is there twice but for its number.
+    assert len(task.fit) + len(task.score) == 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -41,12 +42,12 @@ class LabelLog:
         if file is not None and not file.parent.is_dir():
             raise ArtifactError(f"{file}: there is no folder {file.parent}; make it first")
         self._lock = WriterLock(file) if file is not None and not read_only else None
-        try:
+        with ExitStack() as failed:
+            # The writer's lock must not stay behind, whatever goes wrong.
+            failed.callback(self.close)
             self.engine: Engine = connect(where, read_only=read_only)
             self._there = columns_of(self.engine)
-        except Exception:  # Whatever it was goes on upward; the writer's lock must not stay behind.
-            self.close()
-            raise
+            failed.pop_all()
 
     def __enter__(self) -> Self:
         return self

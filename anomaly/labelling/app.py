@@ -1,11 +1,10 @@
 """The web application: who may do what, by which address."""
 
 # Annotations are read when the application is made, so they are not deferred.
-# ruff: noqa: B008
 
 from collections.abc import Callable
 from importlib import resources
-from typing import Any
+from typing import Annotated, Any
 
 from anomaly.errors import AnomalyError, DataError
 from anomaly.labelling.guard import Guard
@@ -83,7 +82,7 @@ def create_app(desk: Desk, gate: Gate, *, port: int) -> FastAPI:
             raise HTTPException(403, "this form is not from a page of this session")
         return found
 
-    def lead(annotator: Annotator = Depends(somebody)) -> Annotator:
+    def lead(annotator: Annotated[Annotator, Depends(somebody)]) -> Annotator:
         if not annotator.lead:
             raise HTTPException(403, "only a lead settles disagreements")
         return annotator
@@ -124,7 +123,7 @@ def _add_doors(app: FastAPI, desk: Desk, gate: Gate, cookie: str, trusted: Calla
         return HTMLResponse(enter(desk.title, guarded=gate.guarded, token=token[:100]))
 
     @app.post("/enter")
-    def let_in(request: Request, name: str = Form(""), token: str = Form("")) -> Response:
+    def let_in(request: Request, name: Annotated[str, Form()] = "", token: Annotated[str, Form()] = "") -> Response:
         try:
             annotator = gate.admit(name, token)
         except DataError as error:
@@ -140,7 +139,7 @@ def _add_doors(app: FastAPI, desk: Desk, gate: Gate, cookie: str, trusted: Calla
         return answer
 
     @app.post("/leave")
-    def leave(annotator: Annotator = Depends(trusted)) -> Response:
+    def leave(annotator: Annotated[Annotator, Depends(trusted)]) -> Response:
         desk.session.leave(annotator.name)
         answer = Response(status_code=204)
         answer.delete_cookie(cookie, httponly=True, samesite="strict")
@@ -162,11 +161,11 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
         return HTMLResponse(desk.case(annotator, session.next(annotator.name)))
 
     @app.get("/case")
-    def case(annotator: Annotator = Depends(somebody)) -> Response:
+    def case(annotator: Annotated[Annotator, Depends(somebody)]) -> Response:
         return following(annotator)
 
     @app.post("/say")
-    def say(word: Word, annotator: Annotator = Depends(trusted)) -> Response:
+    def say(word: Word, annotator: Annotated[Annotator, Depends(trusted)]) -> Response:
         if word.stay is not None and word.stay not in session.places:
             raise DataError(f"stay={word.stay!r}: no such item in this session")
         said = word.model_dump(exclude={"item", "verdict", "stay"})
@@ -177,40 +176,40 @@ def _add_cases(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], tru
         return Response(status_code=204)
 
     @app.post("/undo")
-    def undo(word: Undo, annotator: Annotator = Depends(trusted)) -> Response:
+    def undo(word: Undo, annotator: Annotated[Annotator, Depends(trusted)]) -> Response:
         taken_back = session.undo(annotator.name, key=word.key)
         answer = following(annotator)
         answer.headers["x-undone"] = "1" if taken_back else "0"
         return answer
 
     @app.post("/open")
-    def open_(named: Named, annotator: Annotator = Depends(trusted)) -> Response:
+    def open_(named: Named, annotator: Annotated[Annotator, Depends(trusted)]) -> Response:
         lease = session.open(annotator.name, named.item, lead=annotator.lead)
         if lease is None:
             raise HTTPException(409, "somebody else has this case open")
         return HTMLResponse(desk.case(annotator, lease))
 
     @app.post("/ask")
-    def ask(named: Named, annotator: Annotator = Depends(trusted)) -> Response:
+    def ask(named: Named, annotator: Annotated[Annotator, Depends(trusted)]) -> Response:
         if named.item not in session.places:
             raise HTTPException(404, "no such item")
         session.ask(annotator.name, named.item)
         return HTMLResponse(desk.score(annotator, named.item))
 
     @app.get("/reasons")
-    def reasons(item: str = "", annotator: Annotator = Depends(somebody)) -> Response:
+    def reasons(annotator: Annotated[Annotator, Depends(somebody)], item: str = "") -> Response:
         if item not in session.places:
             raise HTTPException(404, "no such item")
         told = desk.reasons(item)
         return HTMLResponse(told) if told else Response(status_code=204)
 
     @app.post("/renew")
-    def renew(annotator: Annotator = Depends(trusted)) -> Response:
+    def renew(annotator: Annotated[Annotator, Depends(trusted)]) -> Response:
         session.leases.renew(annotator.name)
         return Response(status_code=204)
 
     @app.post("/spares")
-    def spares(kept: Spares, annotator: Annotator = Depends(trusted)) -> list[dict[str, Any]]:
+    def spares(kept: Spares, annotator: Annotated[Annotator, Depends(trusted)]) -> list[dict[str, Any]]:
         held = session.spares(annotator.name, desk.spares)
         return [
             {"item": lease.item, "html": None if lease.item in kept.have else desk.case(annotator, lease)}
@@ -222,9 +221,9 @@ def _add_lists(app: FastAPI, desk: Desk, somebody: Callable[..., Annotator], lea
     """Add what is looked for, and what waits for a lead."""
 
     @app.get("/search")
-    def search(q: str = "", annotator: Annotator = Depends(somebody)) -> Response:
+    def search(annotator: Annotated[Annotator, Depends(somebody)], q: str = "") -> Response:
         return HTMLResponse(desk.found(q[:200]))
 
     @app.get("/disputes")
-    def disputes(annotator: Annotator = Depends(lead)) -> Response:
+    def disputes(annotator: Annotated[Annotator, Depends(lead)]) -> Response:
         return HTMLResponse(desk.disputes())

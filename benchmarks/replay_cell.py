@@ -20,7 +20,7 @@ from measure import ROOT
 
 from anomaly.active.items import Items
 from anomaly.active.learner import ActiveLearner
-from anomaly.active.replay import Analysts, halves, replay
+from anomaly.active.replay import Analysts, halves, replay, shuffled
 from anomaly.active.strategies import Top
 from anomaly.active.tables import LabelledTable
 from anomaly.base import FeatureMatrix
@@ -57,8 +57,8 @@ class Cell:
 def run_cell(cell: Cell, path: Path, peers: Path) -> dict[str, Any]:
     """Return the figures of a cell."""
     table = read_table(path)
-    everything = np.arange(len(table.truth))
-    first, second = (everything, everything[:0]) if cell.which == "pool" else halves(table.truth, cell.seed)
+    order = shuffled(table.truth, cell.seed)
+    first, second = (order, order[:0]) if cell.which == "pool" else halves(table.truth, cell.seed)
     budget, wrong = PASSES[cell.which], WRONG if cell.which == "wrong" else 0.0
     if cell.method in PEERS:
         X, y = table.features.values.astype(np.float64), table.truth

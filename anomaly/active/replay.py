@@ -120,9 +120,18 @@ def replay(
     return Pass(asked, figures["found"], figures["pool"], figures["held_out"], 1000 * spent / max(len(asked), 1))
 
 
+def shuffled(truth: NDArray[np.int64], random_state: int) -> NDArray[np.int64]:
+    """Return the places of all items in an order that is drawn.
+
+    Files are often sorted by their label, and of equals the first is asked: in the order of the file, a learner that
+    holds much for equal would be told the labels.
+    """
+    return np.random.default_rng([random_state, 3]).permutation(len(truth))
+
+
 def halves(truth: NDArray[np.int64], random_state: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of two halves, drawn at random, with as many anomalies in each."""
+    """Return the places of two halves, drawn at random, with as many anomalies in each; each in an order that is drawn."""
     rng = np.random.default_rng([random_state, 2])
     order = rng.permutation(len(truth))
     order = order[np.argsort(truth[order], kind="stable")]
-    return np.sort(order[::2]), np.sort(order[1::2])
+    return rng.permutation(order[::2]), rng.permutation(order[1::2])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from sklearn.base import clone
 
-from anomaly.active.replay import MARKS, Analysts, halves, replay
+from anomaly.active.replay import MARKS, Analysts, halves, replay, shuffled
 from anomaly.atomic import write_json
 from anomaly.base import seeded
 from anomaly.commands.console import Console
@@ -155,10 +155,10 @@ def _seed(
     held_out: bool,
 ) -> dict[str, Any]:
     """Return the figures of a seed: a pass over everything, and one over a half."""
-    truth = source.truth
-    pool = source.pools(seed, np.arange(len(truth)))[0]
+    truth, order = source.truth, shuffled(source.truth, seed)
+    pool = source.pools(seed, order)[0]
     common: dict[str, Any] = {"budget": budget, "analysts": analysts, "random_state": seed}
-    whole = replay(pool, truth, seeded(learner, seed), clone(query), **common)
+    whole = replay(pool, truth[order], seeded(learner, seed), clone(query), **common)
     row = {"seed": seed, "found": _keyed(whole.found), "ap_pool": _keyed(whole.ap_pool)}
     if held_out:
         known, rest = halves(truth, seed)
@@ -167,8 +167,8 @@ def _seed(
             first, truth[known], seeded(learner, seed), clone(query), held_out=(second, truth[rest]), **common
         )
         row["ap_held_out"] = _keyed(half.ap_held_out)
-    floor = truth[np.argsort(-pool.scores, kind="stable")[:budget]]
-    row |= {"update_ms": round(whole.update_ms, 3), "curve": _curve(truth[whole.asked], budget)}
+    floor = truth[order][np.argsort(-pool.scores, kind="stable")[:budget]]
+    row |= {"update_ms": round(whole.update_ms, 3), "curve": _curve(truth[order][whole.asked], budget)}
     return row | {
         "found_without_labels": _keyed(_at_marks(floor, budget)),
         "curve_without_labels": _curve(floor, budget),

@@ -45,6 +45,18 @@ def test_the_figures_of_a_table(table: Path, tmp_path: Path) -> None:
     assert [r["found"] for r in again["seeds"]] == [r["found"] for r in json.loads(out.read_text())["seeds"]]
 
 
+def test_the_order_of_a_file_tells_nothing(tmp_path: Path) -> None:
+    """All rows look the same, and the anomalous ones come first."""
+    frame = pl.DataFrame({"x": [0.0, 1.0] * 150, "label": [1] * 30 + [0] * 270})
+    frame.write_csv(tmp_path / "sorted.csv")
+    out = tmp_path / "curve.json"
+    told = [f"table.path={tmp_path / 'sorted.csv'}", "table.label=label", f"out={out}", "quiet=true"]
+    assert dispatch(["replay", *told, "budget=20", "seeds=3", "held_out=false", "learner.kernel.trees=20"]) == 0
+    rows = json.loads(out.read_text())["seeds"]
+    for figures in ("found", "found_without_labels"):
+        assert sum(row[figures]["20"] for row in rows) < 20, figures
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [

@@ -130,7 +130,7 @@ def shuffled(truth: NDArray[np.int64], random_state: int) -> NDArray[np.int64]:
 
 
 def halves(truth: NDArray[np.int64], random_state: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the places of two halves, drawn at random, with as many anomalies in each; each in an order that is drawn."""
+    """Return the places of two halves, drawn at random, with as many anomalies in each; their order is drawn, too."""
     rng = np.random.default_rng([random_state, 2])
     order = rng.permutation(len(truth))
     order = order[np.argsort(truth[order], kind="stable")]

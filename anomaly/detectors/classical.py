@@ -300,7 +300,7 @@ def _spread(values: NDArray[np.float32], random_state: int) -> NDArray[np.float3
     Counts lie on a lattice: among more copies than neighbours every distance is nought or rounding, whose inverse is
     the density, and which of many equally far rows is a neighbour depends on the batch.
     """
-    noise = np.random.default_rng(random_state).standard_normal(values.shape, np.float32)
+    noise = np.random.default_rng(random_state).standard_normal(values.shape).astype(np.float32)
     noise *= np.float32(0.01) * values.std(0)
     noise += values
     return noise

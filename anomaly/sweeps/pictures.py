@@ -14,11 +14,14 @@ from anomaly.sweeps.ranks import groups
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from anomaly.sweeps.board import Board
 
 _ROW = 0.24
 """Inches of height for a line of text."""
+_LETTER = 4.6
+"""Points of width that a letter of a name takes, about."""
 
 
 def critical_difference(board: Board) -> Figure:
@@ -81,14 +84,32 @@ def cost(board: Board) -> Figure | None:
     ys = np.array([line["ap"] for line in lines])
     colors = [ACCENT if line["competitor"] == board.against else MUTED for line in lines]
     axes.scatter(xs, ys, s=24, c=colors, zorder=3)
-    for place, k in enumerate(np.lexsort((ys, xs))):
-        # Neighbours take turns, above and below, so that their names lie less often on each other.
-        name, above = clean(lines[k]["competitor"].rpartition(".")[2], 14), 4 if place % 2 else -10
-        axes.annotate(name, (xs[k], ys[k]), (3, above), textcoords="offset points", fontsize=8.5, color=INK)
     axes.set(xlabel="median time to fit and score a set", ylabel="mean average precision", xscale="log", xmargin=0.12)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g} s"))
     axes.xaxis.set_minor_locator(NullLocator())
+    _label(axes, xs, ys, [clean(line["competitor"].rpartition(".")[2], 14) for line in lines])
     return figure
+
+
+def _label(axes: Axes, xs: NDArray[np.float64], ys: NDArray[np.float64], names: list[str]) -> None:
+    """Write a name beside each point, where it lies on no other name and no other point if there is such a place."""
+    axes.autoscale_view()
+    points = axes.transData.transform(np.stack([xs, ys], axis=1)) * 72 / axes.figure.dpi
+    taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
+    for k in np.lexsort((ys, xs)):
+        wide = _LETTER * len(names[k])
+        boxes = []
+        for dx, dy in ((4, 3), (4, -9), (-wide - 4, 3), (-wide - 4, -9), (4, 11), (4, -17), (-wide - 4, 11)):
+            left, low = points[k] + (dx, dy)
+            boxes.append((dx, dy, (left, low, left + wide, low + 7)))
+        dx, dy, box = min(boxes, key=lambda b: sum(_overlap(b[2], other) for other in taken))
+        taken.append(box)
+        axes.annotate(names[k], (xs[k], ys[k]), (dx, dy), textcoords="offset points", fontsize=8.5, color=INK)
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Return the area that two boxes (left, low, right, high) share."""
+    return max(min(a[2], b[2]) - max(a[0], b[0]), 0.0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0.0)
 
 
 def _intervals(axes: Axes, board: Board) -> None:

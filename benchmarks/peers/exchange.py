@@ -37,7 +37,14 @@ class Exchange:
 
     def table(self, name: str) -> np.ndarray:
         """Return an array: fit, score or labels."""
-        return np.load(self.folder / f"{name}.npy")
+        if self.told["kind"] != "table":
+            raise SystemExit("this peer reads tables, not sequences")
+        path = self.folder / f"{name}.npy"
+        if name == "labels" and not path.is_file():
+            raise SystemExit(
+                "this peer learns from labels, and the sweep gives none: sweep.labels=[0.05] labels a share"
+            )
+        return np.load(path)
 
     def sequences(self, name: str) -> Sequences:
         """Return the events to learn from (fit) or to score (score)."""

@@ -41,6 +41,8 @@ _BEYOND, _LIMIT = 1e12, 1e200
 """An infinite score counts as so many times the largest finite one of the fit, so that a tail that is fitted to it
 still tells finite ones apart; finite ones keep their order up to the second, beyond which sums would overflow."""
 _BLOCK, _FIXED = 50_000, 64
+_KERNEL_COMPONENTS = 10
+"""Components of a kernel PCA that states none; a few, since the far must not be rebuilt (Hoffmann 2007)."""
 _QUADRATIC, _NEAR = 10_000, 100_000
 """Rows that detectors of quadratic cost and those of neighbours learn from, unless a number is stated."""
 _FORESTS, _POOL = ("IForest", "IsolationForest"), 25_600
@@ -287,6 +289,10 @@ def _adapted(
         # PyOD divides by each component's share of the variance, which is noise where columns depend on each other.
         variances = np.linalg.svd(values - values.mean(0), compute_uv=False) ** 2
         options["n_components"] = max(int((variances > 1e-4 * variances.sum()).sum()), 1)
+    if kind.__name__ == "KPCA" and options.get("n_components") is None:
+        # With all components, PyOD's default, every fitted row is rebuilt to within rounding, whatever it is.
+        options["n_components"] = max(min(_KERNEL_COMPONENTS, len(values) - 1), 1)
+        options.setdefault("eigen_solver", "arpack")
     if kind.__name__ in _FORESTS:
         options.pop("behaviour", None)
         # A stated contamination makes the forest score its own training rows once more.

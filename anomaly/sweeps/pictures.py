@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _ROW = 0.24
 """Inches of height for a line of text."""
-_LETTER = 4.6
-"""Points of width that a letter of a name takes, about."""
+_INCH = 72
+"""Points of an inch."""
 
 
 def critical_difference(board: Board) -> Figure:
@@ -94,17 +94,18 @@ def cost(board: Board) -> Figure | None:
 def _label(axes: Axes, xs: NDArray[np.float64], ys: NDArray[np.float64], names: list[str]) -> None:
     """Write a name beside each point, where it lies on no other name and no other point if there is such a place."""
     axes.autoscale_view()
-    points = axes.transData.transform(np.stack([xs, ys], axis=1)) * 72 / axes.figure.dpi
+    points = axes.transData.transform(np.stack([xs, ys], axis=1)) * _INCH / axes.figure.dpi
     taken = [(x - 3, y - 3, x + 3, y + 3) for x, y in points]
     for k in np.lexsort((ys, xs)):
-        wide = _LETTER * len(names[k])
-        boxes = []
-        for dx, dy in ((4, 3), (4, -9), (-wide - 4, 3), (-wide - 4, -9), (4, 11), (4, -17), (-wide - 4, 11)):
-            left, low = points[k] + (dx, dy)
-            boxes.append((dx, dy, (left, low, left + wide, low + 7)))
-        dx, dy, box = min(boxes, key=lambda b: sum(_overlap(b[2], other) for other in taken))
-        taken.append(box)
-        axes.annotate(names[k], (xs[k], ys[k]), (dx, dy), textcoords="offset points", fontsize=8.5, color=INK)
+        text = axes.annotate(names[k], (xs[k], ys[k]), (0, 0), textcoords="offset points", fontsize=8.5, color=INK)
+        wide = text.get_window_extent().width * _INCH / axes.figure.dpi
+        aside = [(x, y) for y in (3, -9, 11, -17, 19, -25) for x in (4, -wide - 4, -wide / 2)]
+        boxes = [(points[k][0] + x, points[k][1] + y) for x, y in aside]
+        shared = [sum(_overlap((x, y - 2, x + wide, y + 8), other) for other in taken) for x, y in boxes]
+        best = int(np.argmin(shared))
+        left, low = boxes[best]
+        taken.append((left, low - 2, left + wide, low + 8))
+        text.set_position(aside[best])
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:

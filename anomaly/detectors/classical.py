@@ -42,7 +42,7 @@ _BEYOND, _LIMIT = 1e12, 1e200
 still tells finite ones apart; finite ones keep their order up to the second, beyond which sums would overflow."""
 _BLOCK, _FIXED = 50_000, 64
 _KERNEL_COMPONENTS = 10
-"""Components of a kernel PCA that states none; a few, since the far must not be rebuilt (Hoffmann 2007)."""
+"""Components of a kernel PCA that states none, at most; the far must not be rebuilt (Hoffmann 2007)."""
 _QUADRATIC, _NEAR = 10_000, 100_000
 """Rows that detectors of quadratic cost and those of neighbours learn from, unless a number is stated."""
 _FORESTS, _POOL = ("IForest", "IsolationForest"), 25_600
@@ -173,7 +173,7 @@ class PyODDetector(Detector):
         try:
             with self._quiet():
                 return _built(kind, options).fit(values)
-        except (ValueError, IndexError, np.linalg.LinAlgError) as error:
+        except (ValueError, IndexError, RuntimeError, np.linalg.LinAlgError) as error:
             shape = f"{len(values)} rows x {values.shape[1]} columns"
             raise DataError(f"{kind.__name__} cannot be fitted on {shape}: {error}") from error
 
@@ -289,15 +289,25 @@ def _adapted(
         # PyOD divides by each component's share of the variance, which is noise where columns depend on each other.
         variances = np.linalg.svd(values - values.mean(0), compute_uv=False) ** 2
         options["n_components"] = max(int((variances > 1e-4 * variances.sum()).sum()), 1)
-    if kind.__name__ == "KPCA" and options.get("n_components") is None:
-        # With all components, PyOD's default, every fitted row is rebuilt to within rounding, whatever it is.
-        options["n_components"] = max(min(_KERNEL_COMPONENTS, len(values) - 1), 1)
-        options.setdefault("eigen_solver", "arpack")
+    if kind.__name__ == "KPCA" and not (options.get("n_components") or options.get("n_selected_components")):
+        options |= _few_components(values, options)
     if kind.__name__ in _FORESTS:
         options.pop("behaviour", None)
         # A stated contamination makes the forest score its own training rows once more.
         options["contamination"] = "auto"
     return options
+
+
+def _few_components(values: NDArray[np.float32], options: dict[str, Any]) -> dict[str, Any]:
+    """Return how many kernel components to keep, and what finds as few of them fast.
+
+    With all of them, PyOD's default, every fitted row is rebuilt to within rounding, whatever it is.
+    """
+    if (values == values[0]).all():
+        return {}
+    found = {"n_components": max(min(_KERNEL_COMPONENTS, (len(values) - 1) // 2), 1)}
+    is_plain = options.get("kernel", "rbf") == "rbf" and options.get("eigen_solver", "auto") == "auto"
+    return found | ({"eigen_solver": "arpack"} if is_plain else {})
 
 
 def _spread(values: NDArray[np.float32], random_state: int) -> NDArray[np.float32]:

@@ -289,7 +289,8 @@ def _smallest(values: Rows, k: int) -> Places:
     for g in range(2, groups):
         np.minimum(least, values[:, g * width : (g + 1) * width], out=least)
     bound = np.partition(least, k - 1, axis=1)[:, k - 1 : k]
-    hit = (values <= bound).ravel().nonzero()[0]
+    # Of rows with NaN, whose bound may be NaN, nothing is left out.
+    hit = np.logical_not(values > bound).ravel().nonzero()[0]
     few, column = _as_rows(q, hit // m, hit % m, values.ravel()[hit])
     return np.take_along_axis(column, np.argpartition(few, k - 1, axis=1)[:, :k], 1)
 

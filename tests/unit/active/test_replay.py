@@ -82,3 +82,5 @@ def test_halves_share_the_anomalies() -> None:
     first, second = halves(truth, 3)
     assert sorted([*first, *second]) == list(range(31))
     assert abs(truth[first].sum() - truth[second].sum()) <= 1
+    # Their order tells nothing of the file's, nor which are anomalous.
+    assert [*first] != sorted(first) and [*truth[first]] != sorted(truth[first])

@@ -203,3 +203,18 @@ def test_preparation_imputes_marks_drops_and_scales() -> None:
     far = values.copy()
     far[0, 3] = 1e9
     assert prepare.transform(matrix(far))[0, 1] == 10
+
+
+@pytest.mark.parametrize("n", [5, 11, 300])
+def test_kernel_components_do_not_rebuild_every_row(n: int) -> None:
+    values = np.random.default_rng(0).normal(size=(n, 3))
+    values[0] += 8
+    scores = PyODDetector(detector={"_target_": "pyod.models.kpca.KPCA"}).fit(matrix(values)).decision_scores_
+    assert np.ptp(scores) > 0.01
+    stated = {"_target_": "pyod.models.kpca.KPCA", "n_components": n - 1, "n_selected_components": 3}
+    assert np.isfinite(PyODDetector(detector=stated).fit(matrix(values)).decision_scores_).all()
+
+
+def test_kernel_components_of_one_row_many_times() -> None:
+    same = PyODDetector(detector={"_target_": "pyod.models.kpca.KPCA"}, constants="keep").fit(matrix(np.ones((50, 3))))
+    np.testing.assert_allclose(same.decision_scores_, 0.0, atol=1e-6)

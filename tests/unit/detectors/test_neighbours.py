@@ -9,7 +9,7 @@ import pytest
 from sklearn import neighbors
 
 from anomaly.artifact import codec
-from anomaly.detectors.neighbours import LocalOutlierFactor, NearestDistance, Neighbours
+from anomaly.detectors.neighbours import LocalOutlierFactor, NearestDistance, Neighbours, _smallest
 from anomaly.errors import DataError
 
 
@@ -93,3 +93,23 @@ def test_kept_and_loaded(tmp_path: Any) -> None:
     ours, new = LocalOutlierFactor().fit(rows(500)), rows(20, seed=1)
     codec.dump(ours, tmp_path / "object")
     np.testing.assert_array_equal(codec.load(tmp_path / "object").decision_function(new), ours.decision_function(new))
+
+
+@pytest.mark.parametrize("values", [4, 1_000])
+@pytest.mark.parametrize("k", [1, 5, 24])
+def test_the_smallest_are_found_among_ties_infinities_and_nan(values: int, k: int) -> None:
+    rng = np.random.default_rng(k)
+    far = rng.integers(0, values, (50, 390)).astype(np.float32)
+    far[rng.random(far.shape) < 0.1] = np.inf
+    far[0], far[1] = np.nan, np.inf
+    far[2, 3:] = np.nan
+    found = _smallest(far, k)
+    assert found.shape == (50, k) and all(len(set(row)) == k for row in found.tolist())
+    np.testing.assert_array_equal(np.sort(np.take_along_axis(far, found, 1), 1), np.sort(far, axis=1)[:, :k])
+
+
+def test_what_is_fitted_anew_forgets_the_rows_before() -> None:
+    ours = Neighbours().fit(rows(300))
+    ours.of(rows(5, seed=2), 3)
+    again, fresh = ours.fit(rows(200, seed=3)), Neighbours().fit(rows(200, seed=3))
+    np.testing.assert_array_equal(again.of(rows(5, seed=2), 3)[1], fresh.of(rows(5, seed=2), 3)[1])

@@ -93,7 +93,8 @@ class LabelForest(Estimator):
         from sklearn.ensemble import RandomForestClassifier
 
         self.forest_ = None
-        if len(np.unique(labels.verdicts)) < 2:
+        # Where all columns are constant none is left.
+        if len(np.unique(labels.verdicts)) < 2 or not self._values.shape[1]:
             return
         rows, targets, weights = labels.among(self._drawn, self.weight)
         self.forest_ = RandomForestClassifier(

@@ -77,13 +77,20 @@ def command(settings: Settings) -> None:
     values = settings.values
     analysts = Analysts(values["wrong"], values["spread"], values["annotators"], values["delay"])
     learner, query = loop_parts(settings)
+    if "wait" in learner.get_params(deep=False):
+        # A tuning in the background would end after the last question.
+        learner.set_params(wait=True)
+    out = Path(values["out"])
+    if out.is_dir() or out.suffix == ".svg":
+        raise ConfigError(f"out={out}: a file of figures, such as curve.json; the picture comes beside it as .svg")
     source = _source(settings)
+    if values["held_out"] and source.truth.sum() < 2:
+        raise ConfigError("one item is anomalous, so no half can be held out; held_out=false leaves that pass out")
     with Console(quiet=values["quiet"]) as console:
         rows = []
         for seed in range(values["seeds"]):
             console.progress("replaying", seed, values["seeds"])
             rows.append(_seed(source, learner, query, values["budget"], analysts, seed, values["held_out"]))
-        out = Path(values["out"])
         write_json(out, _document(settings, source, rows))
         picture = out.with_suffix(".svg")
         _draw(picture, source, rows)

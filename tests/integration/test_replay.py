@@ -68,13 +68,16 @@ def test_the_order_of_a_file_tells_nothing(tmp_path: Path) -> None:
         (["table.path=TABLE", "table.label=label", "table.anomaly=anomaly", "audit=1.0"], "audit"),
         (["table.path=TABLE", "table.label=label", "table.anomaly=anomaly", "wrong=0.7"], "err less than half"),
         (["run=nowhere", "labels=x.parquet"], "no such run"),
+        (["table.path=TABLE", "table.label=label", "table.anomaly=anomaly", "out=curve.svg"], "such as curve.json"),
+        (["table.path=ONE", "table.label=label"], "held_out=false"),
     ],
 )
 def test_what_cannot_be_replayed(
     told: list[str], message: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [each.replace("TABLE", str(table)) for each in told]
-    assert dispatch(["replay", *arguments, f"out={tmp_path / 'x.json'}"]) == 2
+    pl.DataFrame({"x": range(30), "label": [1] + [0] * 29}).write_csv(tmp_path / "one.csv")
+    arguments = [each.replace("TABLE", str(table)).replace("ONE", str(tmp_path / "one.csv")) for each in told]
+    assert dispatch(["replay", f"out={tmp_path / 'x.json'}", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 

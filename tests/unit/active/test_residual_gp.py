@@ -161,3 +161,10 @@ def test_the_forest_finds_the_column_that_matters() -> None:
     ranked = [ResidualGP(guided=g).fit(X).update(told).rank()[60:] for g in (0.0, 1.0)]
     first, second = (np.corrcoef(column[60:] > 0.5, each)[0, 1] for each in ranked)
     assert second > first + 0.2
+
+
+def test_columns_that_are_constant_leave_no_forest() -> None:
+    same = FeatureMatrix(np.ones((40, 2), np.float32), ("a", "b"))
+    X = Items(pl.Series(np.arange(40)), np.ones(40), {"looks": same})
+    learner = ResidualGP().fit(X).update(Labels.of(range(12), [0, 1] * 6))
+    assert np.isfinite(learner.rank()).all() and np.isfinite(learner.score(X)).all()
